@@ -1,0 +1,1 @@
+"""Data lists, readers, the packed store and the phantoms."""

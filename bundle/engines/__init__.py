@@ -1,0 +1,1 @@
+"""The seam between a batch and a network call."""

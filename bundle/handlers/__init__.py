@@ -1,0 +1,1 @@
+"""Ignite handlers: logging, resume, pictures, results."""

@@ -1,0 +1,1 @@
+"""How a network is called: precision, zero-shot, grounding."""

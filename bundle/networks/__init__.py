@@ -1,0 +1,1 @@
+"""Encoders, decoders, methods and task networks."""

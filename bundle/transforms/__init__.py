@@ -1,0 +1,1 @@
+"""Radiographs, reports, tokens, masks: from files to what a network reads."""
