@@ -1,0 +1,55 @@
+# Everything a person types while developing. `make` alone lists the targets; each one sets up what it needs.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+
+.PHONY: help setup demo test test-slow lint format clean
+
+help: ## list the targets
+	@echo "usage: make TARGET [ARGS='...'], where ARGS goes to the command behind demo, test and test-slow"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-11s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## create .venv with the exact versions of constraints.txt
+
+demo: $(STAMP) ## pre-train and evaluate on synthetic radiographs, minutes on a CPU
+	$(BIN)/python -m scripts.demo $(ARGS)
+
+test: $(STAMP) ## run the quick tests
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(STAMP) ## run the slow tests
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: $(STAMP) ## check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP) ## mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove .venv and all caches; runs/ stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last, so an interrupted set-up is taken up again by the next target. A name such as python3.11 may
+# exist and yet not run (a version manager's shim) or lack ensurepip (Debian without python3-venv): each is tried.
+$(STAMP): requirements.txt requirements-dev.txt constraints.txt
+	@for python in "$(PYTHON)" python3; do \
+	    if "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	        echo "$$python -m venv $(VENV)"; exec "$$python" -m venv $(VENV); \
+	    fi; \
+	done; \
+	echo "make: Python 3.11 or newer with its venv module was not found:" \
+	    "install it (on Debian: python3.11 and python3.11-venv) or name it with 'make setup PYTHON=/path/to/python'." >&2; \
+	exit 1
+	@echo "Installing the packages into $(VENV): several GB on Linux, some minutes."
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt -c constraints.txt
+	@touch $@

@@ -1,0 +1,3 @@
+
+def write_report(*a): return {}
+def ask_questions(*a): return []

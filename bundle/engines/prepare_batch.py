@@ -1,0 +1,63 @@
+"""From a batch of the packed store to a network's input, its target and its keyword arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from monai.engines import PrepareBatch
+from torch import Tensor
+
+__all__ = ["PrepareReportBatch"]
+
+Augment = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+Thin = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, list[int]]]
+
+
+class PrepareReportBatch(PrepareBatch):
+    """Move pairs to the device, augment them there and normalise.
+
+    Bytes travel, floats are made on the device; report lengths stay on the host, where the text encoder reads them
+    without waiting.
+
+    Args:
+        mean: mean of the images in [0, 1] that normalisation subtracts.
+        std: standard deviation that it divides by.
+        augment: maps image `[B, 1, S, S]` in [0, 1] and body `[B, 1, S, S]` (bool) to the same of the network's size.
+        thin: maps `input_ids`, `attention_mask` and `sentence` to shortened ids, mask and lengths, on the host.
+    """
+
+    def __init__(self, mean: float, std: float, augment: Augment | None = None, thin: Thin | None = None) -> None:
+        self.mean = mean
+        self.std = std
+        self.augment = augment
+        self.thin = thin
+
+    def __call__(
+        self,
+        batchdata: Mapping[str, Any],
+        device: str | torch.device | None = None,
+        non_blocking: bool = False,
+        **kwargs: Any,
+    ) -> tuple[Tensor, dict[str, Tensor], tuple, dict[str, Any]]:
+        """Prepare a batch of `PackedDataset`.
+
+        Returns:
+            The normalised image `[B, 1, S, S]`; the target with `image` in [0, 1] and `body` (bool) as augmented and the
+            numbers `index`, `text_id` and `study_id` `[B]`; no positional and three keyword arguments of the network.
+        """
+
+        def move(x: Tensor) -> Tensor:
+            return x.to(device, non_blocking=non_blocking)
+
+        image = move(batchdata["image"]).float() / 255
+        body = move(batchdata["body"])
+        if self.augment is not None:
+            image, body = self.augment(image, body)
+        target = {name: move(batchdata[name]) for name in ("index", "text_id", "study_id")}
+        ids, mask, lengths = batchdata["input_ids"], batchdata["attention_mask"], batchdata["lengths"]
+        if self.thin is not None:
+            ids, mask, lengths = self.thin(ids, mask, batchdata["sentence"])
+        text = {"input_ids": move(ids), "attention_mask": move(mask), "lengths": lengths}
+        return (image - self.mean) / self.std, target | {"image": image, "body": body}, (), text

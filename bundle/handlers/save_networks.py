@@ -1,0 +1,64 @@
+"""At the end of pre-training: what other stages and other people load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Engine, Events
+from torch import nn
+
+from bundle.networks.checkpoint import save_weights
+
+__all__ = ["SaveNetworks"]
+
+
+class SaveNetworks:
+    """Write parts of a network as safetensors, each with a card, when training is complete.
+
+    Args:
+        folder: where the files go; it is made.
+        network: the trained network; may be wrapped for distributed training.
+        parts: attributes of the network by file name: `{"encoder": ["image_encoder"]}` writes `encoder.safetensors`
+            with the keys `image_encoder.*`; an empty list stands for the whole network.
+        card: facts for the cards: method, preset, data, normalisation.
+        evaluator: engine whose latest metrics go into the cards.
+
+    Raises:
+        ValueError: when the network has no such attribute.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        network: nn.Module,
+        parts: Mapping[str, list[str]],
+        card: Mapping[str, Any],
+        evaluator: Engine | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.network = getattr(network, "module", network)
+        self.parts = dict(parts)
+        self.card = dict(card)
+        self.evaluator = evaluator
+        for name in {attribute for attributes in self.parts.values() for attribute in attributes}:
+            if getattr(self.network, name, None) is None:
+                raise ValueError(
+                    f"the network has no '{name}' to save; it has {[n for n, _ in self.network.named_children()]}"
+                )
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Write every part."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        metrics = self.evaluator.state.metrics if self.evaluator is not None else {}
+        state = self.network.state_dict()
+        for file, attributes in self.parts.items():
+            prefixes = tuple(f"{name}." for name in attributes) or ("",)
+            chosen = {key: value for key, value in state.items() if key.startswith(prefixes)}
+            card = self.card | {"part": file, "metrics": metrics, "iterations": engine.state.iteration}
+            save_weights(chosen, self.folder / f"{file}.safetensors", card)

@@ -1,0 +1,180 @@
+"""Augmentation of whole batches on the device: one warp for all geometry, then intensity, and no waiting.
+
+Random numbers and 3 x 3 matrices are made on the host, where they cost nothing and where the state of one generator
+describes them all; the pixels are touched once, by a single resampling.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from kornia.geometry.transform import get_perspective_transform
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["AutoContrast", "BatchAugment", "CenterCrop", "Jitter", "RandomAffine", "RandomPerspective"]
+
+Warp = Callable[[int], Tensor]
+Intensity = Callable[[Tensor], Tensor]
+
+
+class CenterCrop:
+    """Cut the central square of `size` px out of images and body masks `[B, 1, H, W]`."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __call__(self, image: Tensor, body: Tensor) -> tuple[Tensor, Tensor]:
+        top, left = ((side - self.size) // 2 for side in image.shape[-2:])
+        window = (..., slice(top, top + self.size), slice(left, left + self.size))
+        return image[window], body[window]
+
+
+class BatchAugment:
+    """Warp images and body masks together, crop at random, then change intensities.
+
+    Args:
+        size: side of the square that is cut out, in px; the input's side gives no crop.
+        warps: each maps a batch size to matrices `[B, 3, 3]` in coordinates of [-1, 1], from output to input.
+        intensities: each maps images `[B, 1, H, W]` in [0, 1] to the same.
+    """
+
+    def __init__(self, size: int, warps: Sequence[Warp] = (), intensities: Sequence[Intensity] = ()) -> None:
+        self.size = size
+        self.warps = list(warps)
+        self.intensities = list(intensities)
+
+    def __call__(self, image: Tensor, body: Tensor) -> tuple[Tensor, Tensor]:
+        """Augment a batch.
+
+        Args:
+            image: `[B, 1, H, W]`, fp32 in [0, 1].
+            body: `[B, 1, H, W]`, bool.
+
+        Returns:
+            Image and body of `[B, 1, size, size]`; what comes from outside the image is black and no body.
+        """
+        matrix = self._random_crop(image)
+        for warp in self.warps:
+            matrix = warp(len(image)) @ matrix
+        grid = _sampling_grid(matrix.to(image.device, non_blocking=True), self.size)
+        image = F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        body = (
+            F.grid_sample(body.to(image.dtype), grid, mode="nearest", padding_mode="zeros", align_corners=False) > 0.5
+        )
+        for change in self.intensities:
+            image = change(image)
+        return image, body
+
+    def _random_crop(self, image: Tensor) -> Tensor:
+        """Matrices `[B, 3, 3]` that show a random window of whole pixels."""
+        batch, (height, width) = len(image), image.shape[-2:]
+        if min(height, width) < self.size:
+            raise ValueError(f"cannot cut {self.size} px out of images of {height} x {width} px")
+        matrix = torch.eye(3).repeat(batch, 1, 1)
+        for axis, side in ((0, width), (1, height)):
+            start = torch.randint(side - self.size + 1, (batch,))
+            matrix[:, axis, axis] = self.size / side
+            matrix[:, axis, 2] = (2 * start + self.size) / side - 1
+        return matrix
+
+
+class RandomPerspective:
+    """Pull the corners of the image inwards, each by up to `distortion` of half the side.
+
+    Args:
+        distortion: largest share, in [0, 1].
+        p: probability for an image.
+    """
+
+    def __init__(self, distortion: float = 0.2, p: float = 0.5) -> None:
+        self.distortion = distortion
+        self.p = p
+
+    def __call__(self, batch: int) -> Tensor:
+        corners = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]).repeat(batch, 1, 1)
+        inwards = torch.rand(batch, 4, 2) * self.distortion * (torch.rand(batch, 1, 1) < self.p)
+        return get_perspective_transform(corners * (1 - inwards), corners)
+
+
+class RandomAffine:
+    """Rotate, shear, scale and shift about the centre.
+
+    Args:
+        degrees: largest angle of rotation, in degrees.
+        shear: largest angle of horizontal shear, in degrees.
+        scale: smallest and largest magnification.
+        translate: largest shift, as a share of the side.
+        p: probability for an image.
+    """
+
+    def __init__(
+        self,
+        degrees: float = 0.0,
+        shear: float = 0.0,
+        scale: tuple[float, float] = (1.0, 1.0),
+        translate: float = 0.0,
+        p: float = 1.0,
+    ) -> None:
+        self.degrees = degrees
+        self.shear = shear
+        self.scale = scale
+        self.translate = translate
+        self.p = p
+
+    def __call__(self, batch: int) -> Tensor:
+        applied = (torch.rand(batch) < self.p).float()
+        angle = math.radians(self.degrees) * (2 * torch.rand(batch) - 1) * applied
+        shear = torch.tan(math.radians(self.shear) * (2 * torch.rand(batch) - 1)) * applied
+        low, high = self.scale
+        zoom = 1 + (low + (high - low) * torch.rand(batch) - 1) * applied
+        matrix = torch.eye(3).repeat(batch, 1, 1)
+        cos, sin = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+        matrix[:, 0, 0], matrix[:, 0, 1] = cos, shear * cos - sin
+        matrix[:, 1, 0], matrix[:, 1, 1] = sin, shear * sin + cos
+        matrix[:, :2, 2] = 2 * self.translate * (2 * torch.rand(batch, 2) - 1) * applied[:, None]
+        return matrix
+
+
+class AutoContrast:
+    """Stretch an image to the whole range [0, 1] with probability `p`; a constant image stays as it is."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = p
+
+    def __call__(self, image: Tensor) -> Tensor:
+        low, high = image.amin((-2, -1), keepdim=True), image.amax((-2, -1), keepdim=True)
+        span = high - low
+        stretched = torch.where(span > 0, (image - low) / span.clamp_min(1e-6), image)
+        return torch.where(_on(image, torch.rand(len(image)) < self.p), stretched, image)
+
+
+class Jitter:
+    """Multiply brightness and contrast by random factors, 1 +- `brightness` and 1 +- `contrast`; clamp to [0, 1]."""
+
+    def __init__(self, brightness: float = 0.2, contrast: float = 0.2) -> None:
+        self.brightness = brightness
+        self.contrast = contrast
+
+    def __call__(self, image: Tensor) -> Tensor:
+        def factor(strength: float) -> Tensor:
+            return _on(image, 1 + strength * (2 * torch.rand(len(image)) - 1))
+
+        image = (image * factor(self.brightness)).clamp(0, 1)
+        mean = image.mean((-2, -1), keepdim=True)
+        return (mean + (image - mean) * factor(self.contrast)).clamp(0, 1)
+
+
+def _on(image: Tensor, values: Tensor) -> Tensor:
+    """One value an image, ready to be broadcast over its pixels on its device."""
+    return values.to(image.device, non_blocking=True)[:, None, None, None]
+
+
+def _sampling_grid(matrix: Tensor, size: int) -> Tensor:
+    """Where each output pixel is read: matrices `[B, 3, 3]` to `[B, size, size, 2]` in [-1, 1]."""
+    axis = (2 * torch.arange(size, device=matrix.device, dtype=matrix.dtype) + 1) / size - 1
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    points = torch.stack([x, y, torch.ones_like(x)], dim=-1).flatten(0, 1) @ matrix.transpose(1, 2)
+    return (points[..., :2] / points[..., 2:]).unflatten(1, (size, size))
