@@ -78,19 +78,22 @@ def test_properties_of_the_runner_are_there(repository: Path) -> None:
         assert parser.get(rule[BundlePropertyConfig.ID]) is not None, (name, rule[BundleProperty.DESC])
 
 
-@pytest.mark.parametrize(("channels", "fits"), [(2, True), (3, False)])
-def test_network_is_checked_against_the_data_format(
-    repository: Path, tmp_path: Path, channels: int, fits: bool
-) -> None:
+def test_network_that_fits_the_data_format(repository: Path, tmp_path: Path) -> None:
+    verify_net_in_out("network_def", **network(repository, tmp_path, channels=2))
+
+
+def test_network_with_other_channels_is_refused(repository: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="output channel number `3` doesn't match: `2`"):
+        verify_net_in_out("network_def", **network(repository, tmp_path, channels=3))
+
+
+def network(repository: Path, folder: Path, channels: int) -> dict[str, Any]:
+    """Arguments that verify a one-layer network with so many output channels on 64 x 64 pixels."""
     layer = {"_target_": "torch.nn.Conv2d", "in_channels": 1, "out_channels": channels, "kernel_size": 1}
-    config = tmp_path / "inference.json"
+    config = folder / "inference.json"
     config.write_text(json.dumps({"network_def": layer}), encoding="utf-8")
-    arguments = {"meta_file": str(repository / "configs" / "metadata.json"), "config_file": str(config), "device": "cpu"}
-    if fits:
-        verify_net_in_out("network_def", **arguments, n=2)
-    else:
-        with pytest.raises(ValueError, match="output channel number `3` doesn't match: `2`"):
-            verify_net_in_out("network_def", **arguments, n=2)
+    metadata = repository / "configs" / "metadata.json"
+    return {"meta_file": str(metadata), "config_file": str(config), "device": "cpu", "n": 2}
 
 
 def test_annotation_server_finds_its_keys_and_labels(metadata: dict[str, Any]) -> None:

@@ -98,7 +98,12 @@ class ShardedBatchSampler(Sampler[list[int]]):
         return full + int(not self.drop_last and rank < rest)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Starts at the batch given by `set_start`, once; the position is taken now, not at the first batch."""
+        """Starts at the batch given by `set_start`, once; the position is taken now, not at the first batch.
+
+        Raises:
+            ValueError: the data set is smaller than one global batch and `drop_last` is set.
+        """
+        self._global_batch()
         start, self.start = self.start, 0
         return self._batches(self._order(), start)
 

@@ -32,13 +32,14 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from bundle.data.datalist_annotations import check_annotations
-from bundle.data.datalist_rules import SPLITS, check_rules, sha256_of_ids
+from bundle.data.datalist_form import SPLITS, check_form
+from bundle.data.datalist_rules import check_rules, sha256_of_ids
 from bundle.data.errors import DataError
 
 __all__ = ["check_datalist", "load_datalist", "read_datalist", "write_datalist"]
 
-SCHEMA_VERSION = 1
-SAMPLE = 100
+_SCHEMA_VERSION = 1
+_SAMPLE = 100
 """Files looked for by default: enough to notice a wrong folder, cheap on a network disk."""
 
 FileCheck = Literal["all", "none"] | int
@@ -59,6 +60,7 @@ def check_datalist(datalist: Mapping[str, Any], source: str | os.PathLike[str]) 
     Raises:
         DataError: one sentence with the file, the item and the reason; the first violation found.
     """
+    check_form(datalist, str(source))
     check_rules(datalist, str(source))
     check_annotations(datalist, str(source))
 
@@ -78,11 +80,11 @@ def read_datalist(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         datalist = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except OSError as error:
-        raise DataError(f"{path}: the data list can't be read ({error.strerror}).") from error
+        raise DataError(f"{path}: the data list can't be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: the data list isn't UTF-8 text.") from error
+        raise DataError(f"{path}: the data list isn't UTF-8 text") from error
     except ValueError as error:
-        raise DataError(f"{path}: the data list isn't valid JSON ({error}).") from error
+        raise DataError(f"{path}: the data list isn't valid JSON ({error})") from error
     check_datalist(datalist, path)
     return datalist
 
@@ -112,7 +114,7 @@ def load_datalist(
     key: str | None = None,
     path_keys: Sequence[str] = ("image", "mask"),
     subset: int | None = None,
-    check_files: FileCheck = SAMPLE,
+    check_files: FileCheck = _SAMPLE,
 ) -> list[dict[str, Any]] | dict[str, list[dict[str, Any]]]:
     """Read, check and load a data list, with absolute paths.
 
@@ -162,7 +164,7 @@ def write_datalist(path: str | os.PathLike[str], datalist: Mapping[str, Any]) ->
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        temporary.write_text(_as_text(filled), encoding="utf-8")
+        temporary.write_text(_as_text(filled, path), encoding="utf-8")
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -177,7 +179,7 @@ def _selected_splits(datalist: dict[str, Any], key: str | None, path: str | os.P
     if key is None:
         return present
     if key not in present:
-        raise DataError(f"{path}: the list has no split '{key}', only {', '.join(present)}.")
+        raise DataError(f"{path}: the list has no split '{key}', only {', '.join(present)}")
     return {key: present[key]}
 
 
@@ -185,13 +187,13 @@ def _subset(
     datalist: dict[str, Any], items: list[dict[str, Any]] | None, percent: int, path: str | os.PathLike[str]
 ) -> list[dict[str, Any]]:
     if items is None:
-        raise DataError(f"{path}: subset {percent} was asked for, but only the training split has subsets.")
+        raise DataError(f"{path}: subset {percent} was asked for, but only the training split has subsets")
     if percent == 100:
         return items
     known = datalist.get("subsets", {})
     if str(percent) not in known:
         offered = ", ".join([*known, "100"])
-        raise DataError(f"{path}: the list has no subset of {percent} %; it has {offered}.")
+        raise DataError(f"{path}: the list has no subset of {percent} %; it has {offered}")
     return [item for item in items if percent in item.get("subset", [])]
 
 
@@ -211,14 +213,14 @@ def _check_files(
             if key in item and not os.path.isfile(item[key]):
                 raise DataError(
                     f"{source}: item {item['id']}: there is no {key} file {item[key]}; "
-                    "mend 'image_root' in the list's header or bring the file there."
+                    "mend 'image_root' in the list's header or bring the file there"
                 )
 
 
 def _filled(datalist: Mapping[str, Any], source: str | os.PathLike[str]) -> dict[str, Any]:
     splits = {name: list(datalist[name]) for name in SPLITS if datalist.get(name)}
     header = {key: value for key, value in datalist.items() if key not in SPLITS}
-    header.setdefault("schema_version", SCHEMA_VERSION)
+    header.setdefault("schema_version", _SCHEMA_VERSION)
     for name, count_key in SPLITS.items():
         header[count_key] = len(splits.get(name, ()))
     try:
@@ -228,13 +230,17 @@ def _filled(datalist: Mapping[str, Any], source: str | os.PathLike[str]) -> dict
     return {**header, **splits}
 
 
-def _as_text(datalist: Mapping[str, Any]) -> str:
+def _as_text(datalist: Mapping[str, Any], source: str | os.PathLike[str]) -> str:
     """JSON with one header key or one item a line; plain ASCII, since MONAI opens lists in the locale's encoding."""
+    encode = json.JSONEncoder(allow_nan=False).encode
     entries = []
-    for key, value in datalist.items():
-        if key in SPLITS:
-            lines = ",\n".join(f"    {json.dumps(item, allow_nan=False)}" for item in value)
-            entries.append(f"  {json.dumps(key)}: [\n{lines}\n  ]")
-        else:
-            entries.append(f"  {json.dumps(key)}: {json.dumps(value, allow_nan=False)}")
+    try:
+        for key, value in datalist.items():
+            if key in SPLITS:
+                lines = ",\n".join(f"    {encode(item)}" for item in value)
+                entries.append(f"  {encode(key)}: [\n{lines}\n  ]")
+            else:
+                entries.append(f"  {encode(key)}: {encode(value)}")
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{source}: the list holds a value that JSON can't ({error})") from error
     return "{\n" + ",\n".join(entries) + "\n}\n"

@@ -5,27 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bundle.data.datalist_rules import each_item, fail
+from bundle.data.datalist_form import each_item, fail
 from bundle.data.errors import DataError
 
 __all__ = ["check_annotations"]
 
-LABEL_VALUES = (-1, 0, 1, None)
-ANSWER_TYPES = ("CLOSED", "OPEN")
+_LABEL_VALUES = (-1, 0, 1, None)
+_ANSWER_TYPES = ("CLOSED", "OPEN")
 
 
 def check_annotations(datalist: Mapping[str, Any], source: str) -> None:
     """Check the task keys of every item that has them.
 
     Args:
-        datalist: a list that obeys `bundle.data.datalist_rules.check_rules`.
+        datalist: a list that passed `bundle.data.datalist_form.check_form`.
         source: the file's name, for the message.
 
     Raises:
         DataError: the first violation found.
     """
-    classes = _classes(datalist, source)
-    prompts = _prompts(datalist, classes, source)
+    classes = datalist.get("classes", [])
+    prompts = datalist.get("prompts", {})
+    _check_classes(classes, prompts, source)
     for item in each_item(datalist):
         if "label" in item:
             _check_label(item, classes, datalist.get("multilabel"), source)
@@ -39,31 +40,22 @@ def check_annotations(datalist: Mapping[str, Any], source: str) -> None:
             _check_rle(item, source)
         if "phrase_class" in item:
             _check_phrase_class(item, classes, prompts, source)
-        if "answer_type" in item and item["answer_type"] not in ANSWER_TYPES:
-            raise fail(source, item, f"answer_type '{item['answer_type']}' is none of {', '.join(ANSWER_TYPES)}")
+        if "answer_type" in item and item["answer_type"] not in _ANSWER_TYPES:
+            raise fail(source, item, f"answer_type '{item['answer_type']}' is none of {', '.join(_ANSWER_TYPES)}")
 
 
-def _classes(datalist: Mapping[str, Any], source: str) -> list[str]:
-    classes = datalist.get("classes", [])
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise DataError(f"{source}: the header's 'classes' must be a list of texts.")
+def _check_classes(classes: Sequence[str], prompts: Mapping[str, Any], source: str) -> None:
     if len(set(classes)) != len(classes):
-        raise DataError(f"{source}: the header's 'classes' names a class twice.")
-    return classes
-
-
-def _prompts(datalist: Mapping[str, Any], classes: Sequence[str], source: str) -> Mapping[str, Any]:
-    prompts = datalist.get("prompts", {})
+        raise DataError(f"{source}: the header's 'classes' names a class twice")
     for name in classes if prompts else ():
         if name not in prompts:
-            raise DataError(f"{source}: the header's 'prompts' lacks the class '{name}'.")
+            raise DataError(f"{source}: the header's 'prompts' lacks the class '{name}'")
     for name, sides in prompts.items():
         if not isinstance(sides, Mapping) or not sides.get("pos"):
-            raise DataError(f"{source}: the prompts of '{name}' must be an object with a non-empty list 'pos'.")
+            raise DataError(f"{source}: the prompts of '{name}' must be an object with a non-empty list 'pos'")
         for side, texts in sides.items():
             if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-                raise DataError(f"{source}: the prompts '{side}' of '{name}' must be a list of texts.")
-    return prompts
+                raise DataError(f"{source}: the prompts '{side}' of '{name}' must be a list of texts")
 
 
 def _check_label(item: Mapping[str, Any], classes: Sequence[str], multilabel: bool | None, source: str) -> None:
@@ -73,7 +65,7 @@ def _check_label(item: Mapping[str, Any], classes: Sequence[str], multilabel: bo
             raise fail(source, item, "label must be one class index, since the header says multilabel false")
         if len(label) != len(classes):
             raise fail(source, item, f"label has {len(label)} values for {len(classes)} classes")
-        if not all(value in LABEL_VALUES and not isinstance(value, bool | float) for value in label):
+        if not all(value in _LABEL_VALUES and not isinstance(value, bool | float) for value in label):
             raise fail(source, item, f"label {label} may hold only -1, 0, 1 and null")
         return
     if multilabel:
@@ -100,7 +92,7 @@ def _check_boxes(item: Mapping[str, Any], source: str) -> None:
         if not (x1 < x2 and y1 < y2):
             raise fail(source, item, f"box {box} is empty: it needs x2 > x1 and y2 > y1")
         height, width = item["size"]
-        if not (0 <= x1 and 0 <= y1 and x2 <= width and y2 <= height):
+        if min(x1, y1) < 0 or x2 > width or y2 > height:
             raise fail(source, item, f"box {box} leaves the image of {width} x {height} pixels")
 
 

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .errors import DataError
-from .phantom_anatomy import Anatomy, body_outline, heart_outline, knob, lung_outline, sample_anatomy
-from .phantom_canvas import Canvas
-from .phantom_findings import CLASSES, SIDES, Finding, ordered, sample_findings
-from .phantom_lesions import HEART_RATIO, Lesion, Thorax, draw_lesion
-from .phantom_render import Exposure, develop, radiodensity, sample_exposure
-from .phantom_report import ask_questions, write_report
+from bundle.data.errors import DataError
+from bundle.data.phantom_anatomy import Anatomy, body_outline, heart_outline, knob, lung_outline, sample_anatomy
+from bundle.data.phantom_canvas import Canvas
+from bundle.data.phantom_findings import CLASSES, SIDES, Finding, ordered, sample_findings
+from bundle.data.phantom_lesions import HEART_RATIO, Lesion, Thorax, draw_lesion
+from bundle.data.phantom_questions import ask_questions
+from bundle.data.phantom_render import Exposure, develop, radiodensity, sample_exposure
+from bundle.data.phantom_report import write_report
 
 __all__ = ["SYNTHETIC", "Phantom", "draw_phantom", "patient_of"]
 
@@ -141,7 +142,7 @@ def draw_phantom(seed: int, size: int = 256, findings: Sequence[Finding] | None 
 
 def patient_of(seed: int) -> str:
     """The patient whom a seed shows; every fourth seed is a second picture of the patient of the seed before."""
-    return f"phantom-{_first_seed(seed)}"
+    return f"phantom-patient-{_first_seed(seed)}"
 
 
 def _check(seed: int, size: int, findings: Sequence[Finding] | None) -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .phantom_canvas import Curve, smooth_curve
-from .phantom_findings import ZONES
+from bundle.data.phantom_canvas import Curve, smooth_curve
+from bundle.data.phantom_findings import ZONES
 
 __all__ = [
     "Anatomy",
@@ -26,11 +26,13 @@ __all__ = [
     "heart_outline",
     "hilum",
     "knob",
+    "lung_floor",
     "lung_outline",
     "place",
     "posterior_ribs",
     "sample_anatomy",
     "scapula",
+    "stomach_bubble",
     "vessels",
     "wall",
     "zone_bounds",
@@ -58,6 +60,7 @@ class Anatomy:
         slope: how steeply the ribs run down, factor.
         knob_radius: radius of the aortic knob.
         breast: size of the breast shadows, 0 for none.
+        bubble: radius of the air in the stomach, 0 for none.
         branching: seed of the vascular tree.
     """
 
@@ -73,6 +76,7 @@ class Anatomy:
     slope: float
     knob_radius: float
     breast: float
+    bubble: float
     branching: int
 
     @property
@@ -86,7 +90,7 @@ def sample_anatomy(rng: np.random.Generator) -> Anatomy:
     shallow = rng.random() < 0.2
     return Anatomy(
         middle=rng.uniform(0.485, 0.515),
-        half_width=rng.uniform(0.325, 0.375),
+        half_width=rng.uniform(0.345, 0.40),
         apex=rng.uniform(0.125, 0.165),
         height=rng.uniform(0.50, 0.55) if shallow else rng.uniform(0.60, 0.68),
         dome=rng.uniform(0.75, 1.25),
@@ -97,6 +101,7 @@ def sample_anatomy(rng: np.random.Generator) -> Anatomy:
         slope=rng.uniform(0.8, 1.2),
         knob_radius=rng.uniform(0.028, 0.042),
         breast=rng.uniform(0.6, 1.0) if rng.random() < 0.4 else 0.0,
+        bubble=rng.uniform(0.025, 0.05) if rng.random() < 0.5 else 0.0,
         branching=int(rng.integers(2**31)),
     )
 
@@ -130,19 +135,22 @@ def heart_outline(anatomy: Anatomy, ratio: float) -> Curve:
     right = -2 * ratio * anatomy.heart_right
     left = 2 * ratio * (1 - anatomy.heart_right)
     points = (
-        (right * 0.50, 0.45),
-        (right * 0.82, 0.58),
-        (right, 0.72),
-        (right * 0.92, 0.86),
-        (right * 0.55, 0.95),
-        (left * 0.30, 0.98),
-        (left * 0.80, 0.955),
-        (left, 0.85),
-        (left * 0.90, 0.72),
-        (left * 0.66, 0.57),
-        (left * 0.40, 0.45),
-        (left * 0.14, 0.38),
-        (right * 0.25, 0.38),
+        (-0.17, 0.42),
+        (min(right * 0.72, -0.17), 0.52),
+        (right * 0.97, 0.64),
+        (right, 0.76),
+        (right * 0.84, 0.89),
+        (right * 0.40, 0.96),
+        (left * 0.35, 0.985),
+        (left * 0.82, 0.96),
+        (left, 0.86),
+        (left * 0.965, 0.75),
+        (left * 0.82, 0.62),
+        (left * 0.59, 0.51),
+        (max(left * 0.36, 0.20), 0.42),
+        (0.19, 0.35),
+        (0.0, 0.30),
+        (-0.16, 0.35),
     )
     return place(anatomy, "left", smooth_curve(points, closed=True))
 
@@ -161,9 +169,14 @@ def free_span(anatomy: Anatomy, side: str, v: float, ratio: float) -> tuple[floa
     return float(max([0.24, *reach])), outer
 
 
+def lung_floor(anatomy: Anatomy, side: str) -> float:
+    """The v of the top of the diaphragm."""
+    return min(v for _, v in _dome(anatomy, side))
+
+
 def zone_bounds(anatomy: Anatomy, side: str, zone: str) -> tuple[float, float]:
     """Top and bottom v of a third of the lung, counted from its apex to the top of the diaphragm."""
-    floor = min(v for _, v in _dome(anatomy, side))
+    floor = lung_floor(anatomy, side)
     third = ZONES.index(zone)
     return floor * third / 3, floor * (third + 1) / 3
 
@@ -202,7 +215,7 @@ def knob(anatomy: Anatomy) -> Curve:
     """The aortic knob, a closed outline on the image's right of the upper mediastinum."""
     turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     circle = anatomy.knob_radius * np.stack([np.cos(turn), 1.25 * np.sin(turn)], axis=1)
-    return place(anatomy, "left", [(0.14, 0.27)]) + circle
+    return place(anatomy, "left", [(0.13, 0.265)]) + circle
 
 
 def airways(anatomy: Anatomy) -> list[Curve]:
@@ -227,13 +240,24 @@ def scapula(anatomy: Anatomy, side: str, view: str) -> Curve:
 
 
 def posterior_ribs(anatomy: Anatomy, side: str) -> list[Curve]:
-    """The back halves of ten ribs, from the spine outwards and down."""
-    return [smooth_curve(place(anatomy, side, _back_half(0.01 + 0.104 * k, anatomy.slope))) for k in range(10)]
+    """The back halves of nine ribs, from the spine outwards and down."""
+    return [smooth_curve(place(anatomy, side, _back_half(0.01 + 0.104 * k, anatomy.slope))) for k in range(9)]
 
 
 def anterior_ribs(anatomy: Anatomy, side: str) -> list[Curve]:
     """The front halves of six ribs, from the chest wall inwards and down."""
     return [smooth_curve(place(anatomy, side, _front_half(0.16 + 0.125 * k, anatomy.slope))) for k in range(6)]
+
+
+def stomach_bubble(anatomy: Anatomy) -> Curve:
+    """Air in the stomach below the left dome, a closed outline with a level fluid surface; a point where it is 0."""
+    turn = np.linspace(np.pi, 2 * np.pi, 16)
+    dome = anatomy.bubble * np.stack([1.3 * np.cos(turn), np.sin(turn)], axis=1)
+    return (
+        place(anatomy, "left", [(0.48, lung_floor(anatomy, "left"))])
+        + np.array([0.0, 1.5 * anatomy.bubble + 0.02])
+        + dome
+    )
 
 
 def breasts(anatomy: Anatomy) -> list[Curve]:
@@ -252,7 +276,7 @@ def vessels(anatomy: Anatomy, side: str) -> tuple[list[Curve], list[Curve]]:
     outward = 1.0 if side == "left" else -1.0
     stems, branches = [], []
     for direction in np.deg2rad([-78, -52, -26, 2, 28, 52, 72, 86]) + rng.normal(0, 0.09, 8):
-        length = rng.uniform(0.16, 0.25) * anatomy.height / 0.62
+        length = rng.uniform(0.14, 0.23) * anatomy.height / 0.62
         stem = _tendril(root, direction, length, outward, rng)
         stems.append(stem)
         for start in (0.35, 0.6):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,8 +16,8 @@ __all__ = ["Canvas", "Curve", "Field", "cloud", "smooth_curve"]
 Curve = npt.NDArray[np.float64]
 """Points `[N, 2]` as (x, y); the canvas is the unit square, y grows downwards."""
 
-Field = npt.NDArray[np.float32]
-"""Values `[S, S]`, one a pixel."""
+Field = npt.NDArray[Any]
+"""Values float32 `[S, S]`, one a pixel."""
 
 _SHIFT = 4  # OpenCV draws with this many fractional bits
 
@@ -89,15 +91,8 @@ def smooth_curve(points: Sequence[tuple[float, float]] | Curve, closed: bool = F
         padded = np.concatenate([knots[-1:], knots, knots[:2]])
     else:
         padded = np.concatenate([2 * knots[:1] - knots[1:2], knots, 2 * knots[-1:] - knots[-2:-1]])
-    before, start, end, after = (padded[offset : len(padded) - 3 + offset, None] for offset in range(4))
-    t = np.linspace(0, 1, samples, endpoint=False)[None, :, None]
-    curve = 0.5 * (
-        2 * start
-        + (end - before) * t
-        + (2 * before - 5 * start + 4 * end - after) * t**2
-        + (3 * start - before - 3 * end + after) * t**3
-    )
-    dense = curve.reshape(-1, 2)
+    neighbours = np.stack([padded[offset : len(padded) - 3 + offset] for offset in range(4)], axis=1)
+    dense = (_spline_weights(samples) @ neighbours).reshape(-1, 2)
     return dense if closed else np.concatenate([dense, knots[-1:]])
 
 
@@ -116,9 +111,19 @@ def cloud(rng: np.random.Generator, cells: int, size: int) -> Field:
     return cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
 
 
+@cache
+def _spline_weights(samples: int) -> npt.NDArray[np.float64]:
+    """Weights `[samples, 4]` of the four knots around a segment (Catmull-Rom)."""
+    t = np.arange(samples) / samples
+    powers = np.stack([np.ones_like(t), t, t**2, t**3], axis=1)
+    return powers @ np.array([[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]]) / 2
+
+
 def _thicken(curve: Curve, start: float, end: float) -> Curve:
-    along = np.gradient(curve, axis=0)
-    normal = np.stack([-along[:, 1], along[:, 0]], axis=1)
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-9)
-    offset = normal * np.linspace(start, end, len(curve))[:, None] / 2
+    along = np.empty_like(curve)
+    along[1:-1] = curve[2:] - curve[:-2]
+    along[0], along[-1] = curve[1] - curve[0], curve[-1] - curve[-2]
+    half_width = np.linspace(start, end, len(curve)) / 2
+    scale = half_width / np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)
+    offset = along[:, ::-1] * np.array([-1.0, 1.0]) * scale[:, None]
     return np.concatenate([curve + offset, (curve - offset)[::-1]])

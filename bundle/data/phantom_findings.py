@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .errors import DataError
+from bundle.data.errors import DataError
 
 __all__ = ["CLASSES", "SIDES", "SIZES", "ZONES", "Finding", "all_findings", "ordered", "sample_findings"]
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .phantom_anatomy import Anatomy, free_span, hilum, lung_outline, place, wall, zone_bounds
-from .phantom_canvas import Canvas, Curve, Field, cloud, smooth_curve
-from .phantom_findings import Finding
+from bundle.data.phantom_anatomy import Anatomy, free_span, hilum, lung_floor, lung_outline, place, wall, zone_bounds
+from bundle.data.phantom_canvas import Canvas, Curve, Field, cloud, smooth_curve
+from bundle.data.phantom_findings import Finding
 
 __all__ = ["HEART_RATIO", "Lesion", "Thorax", "draw_lesion"]
 
@@ -19,7 +19,8 @@ HEART_RATIO = {"small": 0.56, "moderate": 0.61, "large": 0.66}
 
 _CONSOLIDATION_RADIUS = {"small": 0.062, "moderate": 0.082, "large": 0.105}
 _NODULE_RADIUS = {"small": 0.021, "moderate": 0.027, "large": 0.036}
-_FLUID_LEVEL = {"small": (0.83, 0.955), "moderate": (0.62, 0.80), "large": (0.40, 0.60)}  # v at the wall, at the heart
+_FLUID_HEIGHT = {"small": (0.01, -0.12), "moderate": (0.20, 0.05), "large": (0.42, 0.24)}
+"""How far the fluid stands above the top of the diaphragm in v, at the chest wall and at the heart."""
 _AIR_RIM = {
     "small": (0.16, 0.55),
     "moderate": (0.25, 0.8),
@@ -78,12 +79,12 @@ def _consolidation(thorax: Thorax, finding: Finding, rng: np.random.Generator) -
     canvas = thorax.canvas
     radius = _CONSOLIDATION_RADIUS[finding.size]
     centre = _spot(thorax, finding, 0.75 * radius, rng)
-    patches = [_blob(centre + rng.normal(0, 0.33 * radius, 2), radius * rng.uniform(0.55, 0.8), rng) for _ in range(4)]
+    patches = [_blob(centre + rng.normal(0, 0.45 * radius, 2), radius * rng.uniform(0.4, 0.75), rng) for _ in range(5)]
     lung = thorax.lungs[str(finding.side)]
-    soft = canvas.blur(canvas.fill(_blob(centre, radius, rng), *patches), 0.13 * radius + 0.004) * lung
-    mottled = np.clip(0.80 + 0.10 * cloud(rng, 40, canvas.size), 0, 0.95).astype(np.float32)
+    soft = canvas.blur(canvas.fill(_blob(centre, 0.8 * radius, rng), *patches), 0.014)
+    mottled = np.clip(0.80 + 0.08 * cloud(rng, 40, canvas.size), 0, 0.95).astype(np.float32)
     empty = np.zeros_like(soft)
-    return Lesion((soft > 0.45) & (lung > 0.5), soft * mottled, 0.02 * soft, empty)
+    return Lesion((soft > 0.45) & (lung > 0.5), soft * mottled, 0.02 * soft * lung, empty)
 
 
 def _nodule(thorax: Thorax, finding: Finding, rng: np.random.Generator) -> Lesion:
@@ -91,25 +92,26 @@ def _nodule(thorax: Thorax, finding: Finding, rng: np.random.Generator) -> Lesio
     radius = _NODULE_RADIUS[finding.size] * rng.uniform(0.95, 1.1)
     centre = _spot(thorax, finding, 1.6 * radius, rng)
     lung = thorax.lungs[str(finding.side)]
-    disc = canvas.fill(_blob(centre, radius, rng, roughness=0.05)) * lung
+    disc = canvas.fill(_blob(centre, radius, rng, roughness=0.05))
     soft = canvas.blur(disc, 0.003)
-    return Lesion((disc > 0.5) & (lung > 0.5), 0.85 * soft, 0.10 * soft, np.zeros_like(soft))
+    return Lesion((disc > 0.5) & (lung > 0.5), 0.85 * soft, 0.10 * soft * lung, np.zeros_like(soft))
 
 
 def _effusion(thorax: Thorax, finding: Finding, rng: np.random.Generator) -> Lesion:
     canvas, side = thorax.canvas, str(finding.side)
-    at_wall, at_heart = np.array(_FLUID_LEVEL[finding.size]) + rng.uniform(-0.025, 0.025)
+    height = np.array(_FLUID_HEIGHT[finding.size]) + rng.uniform(-0.02, 0.03)
+    at_wall, at_heart = lung_floor(thorax.anatomy, side) - height
     u = np.linspace(0, 1.1, 24)
-    surface = at_heart - (at_heart - at_wall) * (u / 1.0) ** rng.uniform(2.0, 3.2)
+    surface = at_heart - (at_heart - at_wall) * u ** rng.uniform(2.0, 3.2)
     fluid = np.concatenate([np.stack([u, surface], 1), [(1.1, 1.3), (0.0, 1.3)]])
     lung = thorax.lungs[side]
-    soft = canvas.blur(canvas.fill(place(thorax.anatomy, side, fluid)), 0.006) * lung
-    return Lesion((soft > 0.5) & (lung > 0.5), soft, 0.04 * soft, 0.8 * soft)
+    soft = canvas.blur(canvas.fill(place(thorax.anatomy, side, fluid)), 0.006)
+    return Lesion((soft > 0.5) & (lung > 0.5), soft, 0.04 * soft * lung, 0.8 * soft)
 
 
 def _pneumothorax(thorax: Thorax, finding: Finding, rng: np.random.Generator) -> Lesion:
     canvas, side = thorax.canvas, str(finding.side)
-    width, depth = np.array(_AIR_RIM[finding.size]) * rng.uniform(0.9, 1.1, 2)
+    width, depth = (value * rng.uniform(0.9, 1.1) for value in _AIR_RIM[finding.size])
     outer = wall(thorax.anatomy, side)
     edge = _collapsed_edge(thorax, side, outer, width * thorax.anatomy.half_width, min(depth, 1.0))
     lung = thorax.lungs[side]
@@ -137,7 +139,7 @@ _DRAWN: dict[str, Callable[[Thorax, Finding, np.random.Generator], Lesion]] = {
 
 
 def _spot(thorax: Thorax, finding: Finding, margin: float, rng: np.random.Generator) -> Curve:
-    """A place `[1, 2]` in the finding's zone, `margin` away from heart, chest wall and diaphragm where there is room."""
+    """A place `[1, 2]` in the finding's zone, `margin` from heart, chest wall and diaphragm where there is room."""
     anatomy, side = thorax.anatomy, str(finding.side)
     down, across = rng.uniform(0, 1, 2)
     top, bottom = zone_bounds(anatomy, side, str(finding.zone))

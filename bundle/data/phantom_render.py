@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from . import phantom_anatomy as body
-from .phantom_anatomy import Anatomy
-from .phantom_canvas import Canvas, Curve, Field, cloud
-from .phantom_findings import SIDES
-from .phantom_lesions import Lesion, Thorax
+from bundle.data import phantom_anatomy as body
+from bundle.data.phantom_anatomy import Anatomy
+from bundle.data.phantom_canvas import Canvas, Curve, Field, cloud
+from bundle.data.phantom_findings import SIDES
+from bundle.data.phantom_lesions import Lesion, Thorax
 
 __all__ = ["Exposure", "develop", "radiodensity", "sample_exposure"]
 
@@ -88,7 +88,7 @@ def radiodensity(thorax: Thorax, view: str, lesions: Sequence[Lesion]) -> Field:
     tissue = _soft_tissue(canvas, anatomy, outline, thorax.heart)
     bone = _bones(canvas, anatomy, view)
     lung_share = np.clip(air, 0, 1)
-    return outline * (tissue - 0.46 * air + markings * lung_share + bone * (0.55 + 0.45 * lung_share) + added)
+    return outline * (tissue - 0.46 * air + markings * lung_share + bone * (0.4 + 0.6 * lung_share) + added)
 
 
 def develop(density: Field, exposure: Exposure, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
@@ -116,8 +116,8 @@ def develop(density: Field, exposure: Exposure, rng: np.random.Generator) -> npt
 def _air(canvas: Canvas, lungs: dict[str, Field]) -> Field:
     air = np.zeros((canvas.size, canvas.size), np.float32)
     for lung in lungs.values():
-        deep = 1 - np.exp(-canvas.depth(lung) / 0.05)
-        air += lung * (0.72 + 0.28 * canvas.blur(deep, 0.01))
+        deep = 1 - np.exp(-canvas.depth(lung) / 0.07)
+        air += lung * (0.62 + 0.38 * canvas.blur(deep, 0.01))
     return air
 
 
@@ -129,21 +129,26 @@ def _markings(canvas: Canvas, anatomy: Anatomy) -> Field:
         branches += side_branches
         roots.append(body.hilum(anatomy, side) + _ELLIPSE * np.array([0.030, 0.055]))
     texture = cloud(np.random.default_rng(anatomy.branching), 64, canvas.size)
-    drawn = 0.15 * canvas.band(stems, 0.016, 0.004) + 0.10 * canvas.band(branches, 0.008, 0.002)
-    return canvas.blur(drawn, 0.0025) + 0.16 * canvas.blur(canvas.fill(*roots), 0.016) + 0.012 * texture
+    drawn = 0.11 * canvas.band(stems, 0.016, 0.003) + 0.08 * canvas.band(branches, 0.008, 0.002)
+    return canvas.blur(drawn, 0.003) + 0.17 * canvas.blur(canvas.fill(*roots), 0.018) + 0.015 * texture
 
 
 def _soft_tissue(canvas: Canvas, anatomy: Anatomy, outline: Field, heart: Field) -> Field:
     thick = 1 - np.exp(-canvas.depth(outline) / 0.09)
-    rows = np.linspace(0, 1, canvas.size, dtype=np.float32)[:, None]
-    floor = anatomy.apex + 0.9 * anatomy.height
-    belly = 1 / (1 + np.exp(-(rows - floor) / 0.05))
+    belly = _belly(canvas, anatomy)
     breast = canvas.blur(canvas.fill(*body.breasts(anatomy)), 0.012)
     knob = canvas.fill(body.knob(anatomy))
-    windpipe = canvas.blur(canvas.band(body.airways(anatomy), 0.036, 0.026), 0.004)
+    windpipe = canvas.blur(canvas.band(body.airways(anatomy), 0.032, 0.022), 0.005)
     column = canvas.blur(canvas.fill(_column(anatomy)), 0.02)
-    centre = 0.07 * column + 0.10 * canvas.blur(heart, 0.006) + 0.05 * canvas.blur(knob, 0.004) - 0.09 * windpipe
-    return 0.22 + 0.34 * thick + 0.07 * belly * thick + 0.05 * breast + centre
+    middle = 0.09 * column + 0.05 * (1 - belly) * canvas.blur(heart, 0.012) + 0.03 * canvas.blur(knob, 0.006)
+    hollow = 0.08 * windpipe + 0.07 * canvas.blur(canvas.fill(body.stomach_bubble(anatomy)), 0.007)
+    return 0.24 + 0.34 * thick + 0.07 * belly * thick + 0.05 * breast + middle - hollow
+
+
+def _belly(canvas: Canvas, anatomy: Anatomy) -> Field:
+    """How much of each row lies below the diaphragm, `[S, 1]`."""
+    rows = np.linspace(0, 1, canvas.size, dtype=np.float32)[:, None]
+    return 1 / (1 + np.exp(-(rows - anatomy.apex - 0.9 * anatomy.height) / 0.05))
 
 
 def _bones(canvas: Canvas, anatomy: Anatomy, view: str) -> Field:
@@ -151,9 +156,9 @@ def _bones(canvas: Canvas, anatomy: Anatomy, view: str) -> Field:
     front = [rib for side in SIDES for rib in body.anterior_ribs(anatomy, side)]
     collar = [body.clavicle(anatomy, side, view) for side in SIDES]
     blades = [body.scapula(anatomy, side, view) for side in SIDES]
-    bone = 0.10 * _hollow(canvas, back, 0.024) + 0.055 * _hollow(canvas, front, 0.026)
-    bone += 0.12 * _hollow(canvas, collar, 0.028) + 0.07 * canvas.blur(canvas.band(blades, 0.014, 0.012), 0.004)
-    return bone + _vertebrae(canvas, anatomy)
+    ribs = 0.15 * _hollow(canvas, back, 0.026) + 0.08 * _hollow(canvas, front, 0.028)
+    shoulders = 0.24 * _hollow(canvas, collar, 0.030) + 0.10 * canvas.blur(canvas.band(blades, 0.014, 0.012), 0.004)
+    return ribs * (1 - 0.7 * _belly(canvas, anatomy)) + shoulders + _vertebrae(canvas, anatomy)
 
 
 def _hollow(canvas: Canvas, curves: list[Curve], width: float) -> Field:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bundle.data.errors import DataError
 
 __all__ = ["mark_subsets", "split_by_group"]
 
-PERCENTS = (1, 10, 100)
+_PERCENTS = (1, 10, 100)
 
 
 def split_by_group(groups: Sequence[str], validation: float, test: float, seed: int = 0) -> list[str]:
@@ -35,26 +35,26 @@ def split_by_group(groups: Sequence[str], validation: float, test: float, seed: 
 
     Example:
         >>> split_by_group(["p1", "p1", "p2", "p3"], validation=0.25, test=0.25, seed=1)
-        ['training', 'training', 'validation', 'test']
+        ['training', 'training', 'test', 'validation']
     """
     if min(validation, test) < 0 or validation + test >= 1:
-        raise DataError(f"The shares validation {validation} and test {test} must leave something for training.")
+        raise DataError(f"The shares validation {validation} and test {test} must leave something for training")
     sizes = Counter(groups)
-    order = _shuffled(sizes, seed)
+    order = deque(_shuffled(sizes, seed))
     if len(order) < 1 + (validation > 0) + (test > 0):
-        raise DataError(f"There are only {len(order)} patients or groups, too few for the splits that were asked for.")
+        raise DataError(f"There are only {len(order)} patients or groups, too few for the splits that were asked for")
     split_of: dict[str, str] = {}
-    for split, share in (("test", test), ("validation", validation)):
-        wanted, taken = share * len(groups), 0
-        # Half a group of overshoot is the nearest one can come; one group is always left for each later split.
-        while order and share > 0 and (not taken or taken + sizes[order[0]] / 2 <= wanted) and _spare(order, split):
-            split_of[order[0]] = split
-            taken += sizes[order.pop(0)]
+    for split, share, reserved in (("test", test, 1 + (validation > 0)), ("validation", validation, 1)):
+        taken = 0
+        # Taking a group is right while at least half of it fits: no other number of groups comes nearer to the share.
+        while share and len(order) > reserved and (not taken or taken + sizes[order[0]] / 2 <= share * len(groups)):
+            taken += sizes[order[0]]
+            split_of[order.popleft()] = split
     return [split_of.get(group, "training") for group in groups]
 
 
 def mark_subsets(
-    training: Sequence[dict[str, Any]], percents: Iterable[int] = PERCENTS, seed: int = 0
+    training: Sequence[dict[str, Any]], percents: Iterable[int] = _PERCENTS, seed: int = 0
 ) -> tuple[list[dict[str, Any]], dict[str, dict[str, int]]]:
     """Draw nested subsets of the training items: 1 % lies in 10 %, which lies in 100 %.
 
@@ -73,8 +73,7 @@ def mark_subsets(
     rank = {name: position for position, name in enumerate(_shuffled((item["id"] for item in training), seed))}
     sizes = {percent: max(1, len(training) * percent // 100) for percent in sorted(percents)}
     marked = [
-        {**item, "subset": [percent for percent, size in sizes.items() if rank[item["id"]] < size]}
-        for item in training
+        {**item, "subset": [percent for percent, size in sizes.items() if rank[item["id"]] < size]} for item in training
     ]
     return marked, {str(percent): {"seed": seed, "n": size} for percent, size in sizes.items()}
 

@@ -44,7 +44,7 @@ class PrepareReportBatch(PrepareBatch):
         """Prepare a batch of `PackedDataset`.
 
         Returns:
-            The normalised image `[B, 1, S, S]`; the target with `image` in [0, 1] and `body` (bool) as augmented and the
+            The normalised image `[B, 1, S, S]`; the target: `image` in [0, 1] and `body` (bool), augmented, and the
             numbers `index`, `text_id` and `study_id` `[B]`; no positional and three keyword arguments of the network.
         """
 

@@ -1,0 +1,177 @@
+"""Grey values of a DICOM radiograph: modality LUT, VOI LUT or window, polarity and scale in one look-up table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from pydicom import Dataset, dcmread
+from pydicom.pixels import apply_modality_lut, apply_voi_lut, pixel_array
+
+from bundle.data.errors import DataError
+from bundle.data.image_size import check_image_size
+
+__all__ = ["read_dicom"]
+
+# Everything else in the file, the patient above all, is never looked at.
+_TAGS: list[Any] = [
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelPaddingValue",
+    "PixelPaddingRangeLimit",
+    "PixelSpacing",
+    "ImagerPixelSpacing",
+    "ModalityLUTSequence",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "VOILUTSequence",
+    "VOILUTFunction",
+    "WindowCenter",
+    "WindowWidth",
+    "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths",
+    "PixelData",
+]
+
+
+def read_dicom(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
+    """Reads a grey single-frame DICOM (CR, DX, SC) of any transfer syntax that pydicom's plugins decode.
+
+    The order is that of DICOM PS3.4 N.2.1: modality LUT or rescale, then VOI LUT or window (the first, if there are
+    several; a LUT before a window), then MONOCHROME1 inversion, then scaling to the full range of the output. All of it
+    happens on a table of every possible stored value, so an image costs one look-up per pixel. Without VOI the range is
+    that of the image's own pixels. Pixel padding is background: left out of that range, and black at the end.
+
+    Presentation LUT Shape is not applied: CR and DX demand INVERSE for MONOCHROME1 and IDENTITY for MONOCHROME2, so it
+    repeats the polarity and applying both would undo it. Overlays, also those hidden in unused bits, are left out.
+
+    Args:
+        path: DICOM file with preamble.
+
+    Returns:
+        Pixels [H, W], bone bright, uint8 where at most 8 bits are stored, else uint16, black to white over the full
+        range; and the (row, column) spacing in mm from Pixel Spacing, else from Imager Pixel Spacing, else None.
+
+    Raises:
+        DataError: colour, several frames, no pixel data, no or absurd size, unsupported depth, constant pixels.
+
+    Note:
+        On damaged files pydicom and its decoders raise errors of many kinds, which `read_radiograph` makes DataErrors.
+
+    Example:
+        >>> pixels, spacing = read_dicom(Path("chest.dcm"))
+    """
+    header = dcmread(path, specific_tags=_TAGS)
+    _check(header, path)
+    # The table knows which bits count, so the pixels stay a view on the file's bytes.
+    codes = pixel_array(header, index=0, view_only=True, correct_unused_bits=False)
+    codes = codes.astype(codes.dtype.newbyteorder("="), copy=False).view(f"u{codes.itemsize}")
+    return cv2.LUT(codes, _grey_table(header, codes, path)), _spacing(header)
+
+
+def _check(header: Dataset, path: Path) -> None:
+    """Refuses what is no single grey radiograph, before anything is decoded."""
+    if not header.get("PixelData"):
+        raise DataError(f"{path}: the DICOM file holds no pixel data or is cut short")
+    photometric = header.get("PhotometricInterpretation", "missing")
+    if header.get("SamplesPerPixel", 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        raise DataError(f"{path}: not a grey DICOM, its photometric interpretation is {photometric}")
+    if (frames := int(header.get("NumberOfFrames") or 1)) > 1:
+        raise DataError(f"{path}: DICOM with {frames} frames, a single radiograph is needed")
+    if header.BitsAllocated not in (8, 16):
+        raise DataError(f"{path}: DICOM with {header.BitsAllocated} bits a pixel, only 8 and 16 are supported")
+    check_image_size(path, header.Rows, header.Columns)
+
+
+def _grey_table(header: Dataset, codes: np.ndarray, path: Path) -> np.ndarray:
+    """Grey value of every code a pixel can hold, [2**BitsAllocated]; codes are the pixels as unsigned integers."""
+    stored = _stored_values(header)
+    padding = _is_padding(stored, header)
+    shade = apply_modality_lut(stored, header)
+    if _has_voi_lut(header) or _has_window(header):
+        shade = _apply_voi(shade, header)
+        counted = shade
+    else:
+        histogram = cv2.calcHist([codes], [0], None, [stored.size], [0, stored.size]).ravel()
+        counted = shade[(histogram > 0) & ~padding]
+    low, high = (float(counted.min()), float(counted.max())) if counted.size else (0.0, 0.0)
+    if low == high:
+        raise DataError(f"{path}: every pixel has the same value")
+    grey = np.clip((shade - low) / (high - low), 0, 1)
+    if header.PhotometricInterpretation == "MONOCHROME1":
+        grey = 1 - grey
+    grey[padding] = 0
+    dtype = np.uint8 if header.BitsStored <= 8 else np.uint16
+    return np.rint(grey * np.iinfo(dtype).max).astype(dtype)
+
+
+def _stored_values(header: Dataset) -> np.ndarray:
+    """Stored value (int32) behind each code: the meaningful bits alone, with their sign (PS3.5 section 8.1.1)."""
+    bits = int(header.BitsStored)
+    shift = int(header.get("HighBit", bits - 1)) + 1 - bits
+    values = (np.arange(2**header.BitsAllocated, dtype=np.int32) >> max(shift, 0)) & (2**bits - 1)
+    if header.PixelRepresentation == 1:
+        values[values >= 2 ** (bits - 1)] -= 2**bits
+    return values
+
+
+def _is_padding(stored: np.ndarray, header: Dataset) -> np.ndarray:
+    """Which stored values fill up the frame, from Pixel Padding Value to its Range Limit (PS3.3 C.7.5.1.1.2)."""
+    first = header.get("PixelPaddingValue")
+    if first is None:
+        return np.zeros(stored.shape, dtype=bool)
+    last = header.get("PixelPaddingRangeLimit")
+    low, high = sorted((first, first if last is None else last))
+    return (stored >= low) & (stored <= high)
+
+
+def _has_voi_lut(header: Dataset) -> bool:
+    sequence = header.get("VOILUTSequence")
+    return bool(sequence) and "LUTDescriptor" in sequence[0] and bool(sequence[0].get("LUTData"))
+
+
+def _has_window(header: Dataset) -> bool:
+    """A window of width 0 shows nothing; as in viewers it counts as none."""
+    return header.get("WindowCenter") is not None and float(_first(header.get("WindowWidth")) or 0) >= 1
+
+
+def _first(value: Any) -> Any:
+    """The first of several values, or the only one."""
+    return value[0] if isinstance(value, list | tuple) or hasattr(value, "append") else value
+
+
+def _apply_voi(shade: np.ndarray, header: Dataset) -> np.ndarray:
+    """The VOI step on modality values, through a data set that holds nothing else.
+
+    Told about the modality step, pydicom would span the window over the rescaled range of stored values, which runs
+    backwards for a negative slope and turns the polarity round.
+    """
+    voi = Dataset()
+    voi.file_meta = header.file_meta
+    voi.PhotometricInterpretation, voi.BitsStored, voi.PixelRepresentation = "MONOCHROME2", 16, 0
+    if not _has_voi_lut(header):
+        voi.WindowCenter, voi.WindowWidth = header.WindowCenter, header.WindowWidth
+        voi.VOILUTFunction = header.get("VOILUTFunction") or "LINEAR"
+        return apply_voi_lut(shade, voi)
+    item = header.VOILUTSequence[0]
+    # pydicom indexes 8-bit LUTs with 8-bit numbers, wrong for more than 256 entries; entries of 16 bits hold the same.
+    item.LUTDescriptor = [*item.LUTDescriptor[:2], 16]
+    voi.VOILUTSequence = [item]
+    return apply_voi_lut(np.rint(shade).astype(np.int32), voi)
+
+
+def _spacing(header: Dataset) -> tuple[float, float] | None:
+    for name in ("PixelSpacing", "ImagerPixelSpacing"):
+        value = header.get(name)
+        if value is not None and len(value) == 2 and min(value) > 0:
+            return float(value[0]), float(value[1])
+    return None

@@ -1,0 +1,173 @@
+"""Radiographs of every file type as one grey array, upright and with bright bone."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from bundle.data.errors import DataError
+from bundle.data.image_size import check_image_size
+
+__all__ = ["Radiograph", "read_radiograph"]
+
+_GZIP = b"\x1f\x8b"
+_EXIF_ORIENTATION = 0x0112
+_EXIF_TURNED = (5, 6, 7, 8)  # orientations that swap rows and columns
+
+
+@dataclass(frozen=True, eq=False)
+class Radiograph:
+    """One radiograph as read.
+
+    Attributes:
+        pixels: [H, W], uint8 or (sources of more than 8 bits) uint16 over the full range, row 0 at the top,
+            bone bright.
+        spacing: (row, column) distance of the original pixels in mm, None where the file doesn't tell.
+        size: (H, W) of the original image; larger than `pixels` where a JPEG was decoded at half scale.
+    """
+
+    pixels: np.ndarray
+    spacing: tuple[float, float] | None
+    size: tuple[int, int]
+
+
+def read_radiograph(path: str | Path, draft: int | None = None) -> Radiograph:
+    """Reads a DICOM, PNG, JPEG or NIfTI radiograph; the content decides which it is, never the name.
+
+    - DICOM (CR, DX, SC): modality LUT, VOI LUT or window, MONOCHROME1 inversion, scaling; see `dicom_pixels`.
+    - PNG and JPEG: colour becomes luma, transparent is black, EXIF orientation is honoured; 16 bits keep their range.
+      The file can't tell its polarity: bone is taken to be bright.
+    - NIfTI (`.nii`, `.nii.gz`; 2-D or one slice): the first axis runs right, the second down, as ITK and MONAI write
+      radiographs, so the array is transposed. The signs in the affine are ignored: writers flip them for a patient
+      space that a projection doesn't have. uint8 is kept, all else is scaled from its own minimum and maximum to
+      16 bits.
+
+    Args:
+        path: the file.
+        draft: shortest longer side in pixels that the caller can use. A JPEG whose half still has it is decoded at half
+            scale, which costs half and differs from full decoding and resizing by at most 1 grey level. None: full.
+
+    Returns:
+        The radiograph.
+
+    Raises:
+        DataError: no such file, not an image, damaged or cut short, no pixels, more than 80 megapixels, constant,
+            colour or multi-frame DICOM, volume, values that are not finite. One sentence with file and reason.
+
+    Example:
+        >>> radiograph = read_radiograph("chest.dcm")
+        >>> radiograph.pixels.shape, radiograph.pixels.dtype, radiograph.spacing
+        ((3056, 2544), dtype('uint16'), (0.139, 0.139))
+    """
+    path = Path(path)
+    kind = _kind(path)
+    try:
+        radiograph = _read(path, kind, draft)
+    except DataError:
+        raise
+    except Exception as error:  # the decoders raise whatever they like on damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: damaged or unsupported {kind} file ({reason})") from error
+    if radiograph.pixels.min() == radiograph.pixels.max():
+        raise DataError(f"{path}: every pixel has the same value")
+    return radiograph
+
+
+def _kind(path: Path) -> str:
+    """File type by its first bytes: hospital DICOMs have no extension and many a JPEG has a wrong one."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(352)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: can't be read ({error.strerror})") from error
+    if head[128:132] == b"DICM":
+        return "DICOM"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head.startswith(_GZIP) or _is_nifti1(head) or _is_nifti2(head):
+        return "NIfTI"
+    raise DataError(f"{path}: not a DICOM, PNG, JPEG or NIfTI file")
+
+
+def _is_nifti1(head: bytes) -> bool:
+    return head[344:348] == b"n+1\0"
+
+
+def _is_nifti2(head: bytes) -> bool:
+    return head[4:8] == b"n+2\0"
+
+
+def _read(path: Path, kind: str, draft: int | None) -> Radiograph:
+    if kind == "DICOM":
+        # Half a second that PNG and JPEG need not wait for.
+        from bundle.data.dicom_pixels import read_dicom
+
+        pixels, spacing = read_dicom(path)
+        return Radiograph(pixels, spacing, pixels.shape)
+    if kind == "NIfTI":
+        return _read_nifti(path)
+    return _read_picture(path, kind, draft)
+
+
+def _read_picture(path: Path, kind: str, draft: int | None) -> Radiograph:
+    with Image.open(path, formats=[kind]) as image:
+        width, height = image.size
+        check_image_size(path, height, width)
+        if draft is not None and max(image.size) // 2 >= draft:
+            image.draft("L", (max(width // 2, 1), max(height // 2, 1)))
+        turned = image.getexif().get(_EXIF_ORIENTATION) in _EXIF_TURNED
+        pixels = _grey(ImageOps.exif_transpose(image))
+    return Radiograph(pixels, None, (width, height) if turned else (height, width))
+
+
+def _grey(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I;16"):
+        return np.asarray(image).astype(np.uint16, copy=False)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    return np.asarray(image.convert("L"))
+
+
+def _read_nifti(path: Path) -> Radiograph:
+    import nibabel
+
+    with path.open("rb") as file:
+        stream = gzip.GzipFile(fileobj=file) if file.peek(2).startswith(_GZIP) else file
+        head = stream.read(352)
+        if not (_is_nifti1(head) or _is_nifti2(head)):
+            raise DataError(f"{path}: a gzip file that holds no NIfTI")
+        stream.seek(0)
+        header_class = nibabel.Nifti1Header if _is_nifti1(head) else nibabel.Nifti2Header
+        header = header_class.from_fileobj(stream)
+        shape = header.get_data_shape()
+        if len(shape) < 2 or math.prod(shape[2:]) > 1:
+            raise DataError(f"{path}: NIfTI of shape {shape}, one 2-D radiograph is needed")
+        check_image_size(path, shape[1], shape[0])
+        values = header.data_from_fileobj(stream).reshape(shape[:2]).T
+    if values.dtype.names or np.iscomplexobj(values):
+        raise DataError(f"{path}: NIfTI of colour or complex values, a grey radiograph is needed")
+    columns, rows = (float(zoom) for zoom in header.get_zooms()[:2])
+    spacing = (rows, columns) if header.get_xyzt_units()[0] == "mm" else None
+    return Radiograph(_scaled(values, path), spacing, values.shape)
+
+
+def _scaled(values: np.ndarray, path: Path) -> np.ndarray:
+    """Kept as uint8, or scaled from minimum and maximum to uint16."""
+    if values.dtype == np.uint8:
+        return np.array(values, order="C")
+    values = values.astype(np.float64)
+    low, high = values.min(), values.max()
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise DataError(f"{path}: some values are not finite numbers")
+    grey = (values - low) / ((high - low) or 1)
+    return np.rint(grey * 65535).astype(np.uint16)

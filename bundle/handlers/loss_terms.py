@@ -1,0 +1,45 @@
+"""The named terms of the loss, and all scalars of a step, without waiting for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from monai.engines import IterationEvents, SupervisedTrainer
+from torch import Tensor
+
+__all__ = ["LossTerms", "step_scalars"]
+
+
+class LossTerms:
+    """Copy the terms of the loss into the trainer's output, where any handler finds them by name.
+
+    The loss module keeps them in `last`, detached scalars on the device; they stay there.
+    """
+
+    def attach(self, engine: SupervisedTrainer) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(IterationEvents.LOSS_COMPLETED, self)
+
+    def __call__(self, engine: SupervisedTrainer) -> None:
+        """Copy the terms of this step."""
+        engine.state.output.update(_terms(engine))
+
+
+def step_scalars(engine: SupervisedTrainer) -> dict[str, Tensor]:
+    """The scalars of the present step: `loss`, its named terms, and `gradient_norm` where it is measured.
+
+    Args:
+        engine: a trainer, after the step; its output may be one dict or, decollated, one dict an item.
+
+    Returns:
+        Detached scalars `[]` on the device of the loss; nothing is waited for.
+    """
+    output = engine.state.output
+    output = output if isinstance(output, Mapping) else output[0]
+    measured = {"gradient_norm": output["gradient_norm"]} if "gradient_norm" in output else {}
+    return {name: value.detach() for name, value in ({"loss": output["loss"]} | _terms(engine) | measured).items()}
+
+
+def _terms(engine: SupervisedTrainer) -> dict[str, Tensor]:
+    """The named terms of the latest loss; none where the loss is a single one, as MONAI's are."""
+    return dict(getattr(engine.loss_function, "last", {}))

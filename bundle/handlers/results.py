@@ -1,0 +1,100 @@
+"""The figures of a run, with their intervals: `results.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ignite.engine import Events
+from monai.engines import Workflow
+
+from bundle.metrics.bootstrap import bootstrap_interval
+from bundle.metrics.samples import Samples
+
+from .atomic import replacing
+from .metrics_log import scalar_metrics
+from .revision import git_revision
+
+__all__ = ["Results"]
+
+logger = logging.getLogger(__name__)
+
+
+class Results:
+    """When a run is complete write the metrics of its last validation, with 95 % intervals where there are samples.
+
+    Attach it to the trainer, or to the evaluator itself where nothing is trained; with several processes in the first
+    one only. The file holds `{"stage", "list", "list_sha256", "protocol", "seeds", "git", "metrics": {name: {"value",
+    "low", "high", "n"}}}`. An interval resamples whole patients; a metric that is no mean over images has none (null).
+
+    Args:
+        path: the file, `results.json` in the run's folder.
+        evaluator: the engine whose metrics these are.
+        stage: name of the stage, such as `pretraining`.
+        datalist: the data list that was evaluated; its name and the hash of the file are recorded.
+        protocol: name of the evaluation protocol.
+        seeds: seeds of the run.
+        groups: patient of each item by its number in the data set (`index`); without them images are resampled.
+        resamples: number of bootstrap resamples.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        evaluator: Workflow,
+        stage: str,
+        datalist: str | Path,
+        protocol: str,
+        seeds: Sequence[int] = (0,),
+        groups: Sequence[Any] | None = None,
+        resamples: int = 1000,
+    ) -> None:
+        self.path = Path(path)
+        self.evaluator = evaluator
+        self.stage = stage
+        self.datalist = Path(datalist)
+        self.protocol = protocol
+        self.seeds = list(seeds)
+        self.groups = groups
+        self.resamples = resamples
+
+    def attach(self, engine: Workflow) -> None:
+        """Register with a trainer, or with the evaluator."""
+        engine.add_event_handler(Events.COMPLETED, self)
+
+    def __call__(self, engine: Workflow) -> None:
+        """Write the file."""
+        metrics = scalar_metrics(self.evaluator)
+        if not metrics:
+            logger.warning("no %s written: the run ended before any validation", self.path)
+            return
+        samples: Mapping[str, Samples] = getattr(self.evaluator.state, "samples", {})
+        content = {
+            "stage": self.stage,
+            "list": _list_name(self.datalist),
+            "list_sha256": hashlib.sha256(self.datalist.read_bytes()).hexdigest(),
+            "protocol": self.protocol,
+            "seeds": self.seeds,
+            "git": git_revision(),
+            "metrics": {name: self._entry(value, samples.get(name)) for name, value in metrics.items()},
+        }
+        with replacing(self.path) as partial:
+            partial.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+    def _entry(self, value: float, samples: Samples | None) -> dict[str, float | int | None]:
+        low = high = n = None
+        if samples is not None:
+            groups = None if self.groups is None else [self.groups[number] for number in samples.index.tolist()]
+            low, high = bootstrap_interval(samples.values, groups, self.resamples)
+            n = len(samples.values)
+        return {"value": value if math.isfinite(value) else None, "low": low, "high": high, "n": n}
+
+
+def _list_name(path: Path) -> str:
+    """The name in the header of a data list, else that of its file."""
+    return json.loads(path.read_text(encoding="utf-8")).get("name", path.stem)

@@ -1,0 +1,197 @@
+"""Image-text retrieval in both directions, with texts that several images share.
+
+Protocol: every image searches the distinct texts, every distinct text searches the images. A query is a hit at K if
+any item that belongs to it is among the first K. Items of equal similarity are placed by their number in the data set,
+so that a network whose embeddings have collapsed scores at chance and not at the top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from monai.metrics import Cumulative
+from torch import Tensor
+
+from .samples import Samples, first_of_each
+
+__all__ = ["RetrievalMetric", "chance_recall", "first_hit_ranks", "retrieval_ranks"]
+
+
+def first_hit_ranks(
+    query: Tensor, gallery: Tensor, query_group: Tensor, gallery_group: Tensor, chunk: int = 1024
+) -> Tensor:
+    """Place of the best item that belongs to each query, among all items of the gallery by falling similarity.
+
+    Equal similarities are placed by position in the gallery. A similarity that is not finite counts as the lowest.
+
+    Args:
+        query: `[Q, d]` embeddings; the similarity is their dot product with the gallery.
+        gallery: `[P, d]` embeddings.
+        query_group: `[Q]` int64; a gallery item belongs to the queries of its group.
+        gallery_group: `[P]` int64.
+        chunk: queries compared at a time; memory is of the order of `chunk * P` floats.
+
+    Returns:
+        Ranks `[Q]` int64 from 1; P + 1 for a query to which nothing belongs.
+    """
+    position = torch.arange(len(gallery), device=gallery.device)
+    columns = gallery.float().T
+    lowest = torch.finfo(torch.float32).min
+    ranks = []
+    for rows, group in zip(query.float().split(chunk), query_group.split(chunk), strict=True):
+        scores = rows @ columns
+        scores = torch.where(scores.isfinite(), scores, lowest)
+        # The own score is read from this same product: computed another way it could differ in the last bit, and a
+        # collapsed embedding would win every comparison.
+        own = scores.masked_fill(group[:, None] != gallery_group, -torch.inf)
+        best = own.amax(1, keepdim=True)
+        place = torch.where(own == best, position, len(gallery)).amin(1, keepdim=True)
+        ahead = (scores > best) | ((scores == best) & (position < place))
+        ranks.append(ahead.sum(1) + 1)
+    return torch.cat(ranks)
+
+
+def retrieval_ranks(image: Tensor, text: Tensor, text_id: Tensor, chunk: int = 1024) -> tuple[Tensor, Tensor]:
+    """Ranks of N pairs in both directions; a text that several images share is one text.
+
+    Args:
+        image: `[N, d]` image embeddings, L2-normalised for cosine similarity, in the order of the data set.
+        text: `[N, d]` text embeddings; of equal texts the first embedding stands for all.
+        text_id: `[N]` int64, equal for equal texts.
+        chunk: queries compared at a time.
+
+    Returns:
+        `image_to_text` `[N]`: for each image the rank of its text among the M distinct texts;
+        `text_to_image` `[M]`: for each distinct text, in order of first occurrence, the rank of its best image among N.
+    """
+    first = first_of_each(text_id)
+    texts, texts_id = text[first], text_id[first]
+    image_to_text = first_hit_ranks(image, texts, text_id, texts_id, chunk)
+    text_to_image = first_hit_ranks(texts, image, texts_id, text_id, chunk)
+    return image_to_text, text_to_image
+
+
+def chance_recall(relevant: Tensor, pool: int, k: int) -> float:
+    """Expected share of hits at K when the gallery is ordered at random.
+
+    A query with n items of its own among P is missed with probability C(P - n, K) / C(P, K).
+
+    Args:
+        relevant: `[Q]` number n of gallery items that belong to each query.
+        pool: number P of gallery items.
+        k: how many places count.
+
+    Returns:
+        Mean over the queries, in [0, 1].
+
+    Example:
+        >>> chance_recall(torch.tensor([1, 1]), pool=10, k=5)
+        0.5
+    """
+    missed = torch.ones(len(relevant), dtype=torch.float64)
+    for place in range(min(k, pool)):
+        missed *= ((pool - relevant.cpu() - place) / (pool - place)).clamp(min=0)
+    return float(1 - missed.mean())
+
+
+@dataclass(frozen=True)
+class _Queries:
+    """Everything about one direction: rank, item and number of own gallery items of each query, size of the gallery."""
+
+    ranks: Tensor
+    index: Tensor
+    relevant: Tensor
+    pool: int
+
+
+class RetrievalMetric(Cumulative):
+    """Recall at K and median rank in both directions, over all batches and all processes.
+
+    The result does not depend on the order in which the pairs arrive; a pair that arrives twice (a padded shard) counts
+    once.
+
+    Args:
+        ks: the places K of recall at K.
+
+    Example:
+        >>> metric = RetrievalMetric()
+        >>> eye, number = torch.eye(3), torch.arange(3)
+        >>> metric({"image_embedding": eye, "text_embedding": eye}, {"text_id": number, "index": number})
+        >>> metric.aggregate()["retrieval_r1_image_to_text"]
+        1.0
+    """
+
+    def __init__(self, ks: Sequence[int] = (1, 5, 10)) -> None:
+        super().__init__()
+        self.ks = tuple(ks)
+        self._queries: dict[str, _Queries] = {}
+
+    def __call__(self, prediction: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
+        """Add a batch.
+
+        Args:
+            prediction: `image_embedding` and `text_embedding` `[B, d]`, L2-normalised.
+            target: `text_id` `[B]` int64, equal for equal texts; `index` `[B]` int64, number in the data set.
+        """
+        image, text = (prediction[name].detach().float() for name in ("image_embedding", "text_embedding"))
+        self.extend(image, text, target["text_id"], target["index"])
+
+    def aggregate(self) -> dict[str, float]:
+        """Compute the metrics of all pairs added.
+
+        Returns:
+            For both directions D in `image_to_text`, `text_to_image` and each K: `retrieval_rK_D` in [0, 1],
+            `retrieval_rK_D_over_chance` (its ratio to `chance_recall`), `retrieval_median_rank_D` and
+            `retrieval_pool_D`, the number of items searched.
+
+        Raises:
+            ValueError: when no pair was added.
+        """
+        self._queries = self._search()
+        result: dict[str, float] = {}
+        for name, queries in self._queries.items():
+            for k in self.ks:
+                recall = float((queries.ranks <= k).double().mean())
+                result[f"retrieval_r{k}_{name}"] = recall
+                result[f"retrieval_r{k}_{name}_over_chance"] = recall / self._chance(queries, k)
+            result[f"retrieval_median_rank_{name}"] = float(queries.ranks.double().quantile(0.5))
+            result[f"retrieval_pool_{name}"] = float(queries.pool)
+        return result
+
+    def samples(self) -> dict[str, Samples]:
+        """What the means of the latest `aggregate` were taken over: hits, and hits divided by chance, of each query.
+
+        A text that several images share belongs to the first of them.
+        """
+        result: dict[str, Samples] = {}
+        for name, queries in self._queries.items():
+            for k in self.ks:
+                hits = (queries.ranks <= k).double().cpu()
+                index = queries.index.cpu()
+                result[f"retrieval_r{k}_{name}"] = Samples(hits, index)
+                result[f"retrieval_r{k}_{name}_over_chance"] = Samples(hits / self._chance(queries, k), index)
+        return result
+
+    @staticmethod
+    def _chance(queries: _Queries, k: int) -> float:
+        return chance_recall(queries.relevant, queries.pool, k)
+
+    def _search(self) -> dict[str, _Queries]:
+        buffers = self.get_buffer()
+        if buffers is None:
+            raise ValueError(
+                "retrieval was asked for before any pair was added; check that the validation list has items"
+            )
+        order = buffers[3].argsort(stable=True)
+        order = order[first_of_each(buffers[3][order])]
+        image, text, text_id, index = (buffer[order] for buffer in buffers)
+        image_to_text, text_to_image = retrieval_ranks(image, text, text_id)
+        first = first_of_each(text_id)
+        _, distinct, count = text_id.unique(return_inverse=True, return_counts=True)
+        sharing = count[distinct[first]]
+        return {
+            "image_to_text": _Queries(image_to_text, index, torch.ones_like(index), len(first)),
+            "text_to_image": _Queries(text_to_image, index[first], sharing, len(index)),
+        }

@@ -1,0 +1,139 @@
+"""Packs the images and reports of a data list into a memory-mapped store.
+
+    python -m scripts.pack runs/phantoms/datalist.json --out stores/phantoms --size 256
+    python -m scripts.pack --verify stores/phantoms
+
+Killed or stopped, the same command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tqdm import tqdm
+
+from bundle.data.datalist import load_datalist, read_datalist
+from bundle.data.errors import DataError
+from bundle.data.manifest import sha256_file
+from bundle.data.pack_writer import PackWriter, SplitRows
+from bundle.data.packed import verify_store
+from bundle.transforms.report import released_report_text, report_text
+from bundle.transforms.tokenize import load_tokenizer, tokenizer_sha256, train_tokenizer
+from scripts.packing.render import RenderRadiograph
+from scripts.packing.reports import SplitReports, codes_of_splits, read_reports, tokenize_split
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+__all__ = ["main", "pack"]
+
+REPORTS = {"sections": report_text, "released": released_report_text}
+TRAINED = "trained on the reports of the training split"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        arguments: command line, by default that of the process.
+
+    Returns:
+        Exit code: 0, or 2 after an error that was printed in one sentence, or 130 after Ctrl-C.
+    """
+    args = _parse(arguments)
+    try:
+        if args.verify is not None:
+            print(_summary(args.verify, verify_store(args.verify), "contents agree with the manifest"))
+        else:
+            print(_summary(args.out, pack(args), "packed"))
+    except DataError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on where it was", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.pack", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("list", nargs="?", type=Path, help="data list (JSON)")
+    parser.add_argument("--out", type=Path, metavar="STORE", help="folder to make")
+    parser.add_argument("--size", type=_side, default=256, help="side of the images in pixels (256)")
+    parser.add_argument(
+        "--fit", choices=("pad", "stretch"), default="pad", help="keep the aspect (pad) or fill (stretch)"
+    )
+    tokenizer = parser.add_mutually_exclusive_group()
+    tokenizer.add_argument("--tokenizer", metavar="NAME_OR_FOLDER", help="tokenizer to use instead of training one")
+    tokenizer.add_argument(
+        "--vocab-size",
+        type=_positive,
+        default=4096,
+        help="pieces of the tokenizer trained on the training reports (4096)",
+    )
+    parser.add_argument("--max-length", type=_positive, default=256, help="tokens at which reports are cut (256)")
+    parser.add_argument(
+        "--report", choices=tuple(REPORTS), default="sections", help="text of a report: see bundle/transforms/report.py"
+    )
+    parser.add_argument("--splits", nargs="+", metavar="SPLIT", help="splits to pack (all)")
+    parser.add_argument("--limit", type=_positive, help="pack only the first items of each split")
+    parser.add_argument(
+        "--workers", type=_positive, default=len(os.sched_getaffinity(0)), help="processes (one a core)"
+    )
+    parser.add_argument(
+        "--on-error", choices=("stop", "skip"), default="stop", help="unusable items: stop, or leave out and list them"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a store that exists")
+    parser.add_argument("--verify", type=Path, metavar="STORE", help="only check the contents of a finished store")
+    args = parser.parse_args(arguments)
+    if args.verify is None and (args.list is None or args.out is None):
+        parser.error("give a data list and --out, or --verify")
+    return args
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return value
+
+
+def _side(text: str) -> int:
+    value = _positive(text)
+    if value % 8:
+        raise argparse.ArgumentTypeError(f"must be a multiple of 8, got {text}")
+    return value
+
+
+def pack(args: argparse.Namespace) -> dict[str, Any]:
+    """Packs a data list.
+
+    Args:
+        args: the options of the command line.
+
+    Returns:
+        The manifest of the finished store.
+
+    Raises:
+        DataError: unusable input, place or disk; with `on_error` "skip" unusable items are left out instead.
+    """
+    given = load_tokenizer(args.tokenizer) if args.tokenizer else None
+    header = read_datalist(args.list)
+    splits = _chosen_splits(args)
+    with PackWriter(args.out, _identity(args, header["name"], list(splits), given), args.overwrite) as writer:
+        if writer.folder.is_complete:
+            return verify_store(writer.folder.publish())
+        reports = _reports(args, splits)
+        counts = {split: len(chosen.items) for split, chosen in reports.items()}
+        writer.begin(counts, args.size, token_bytes=sum(counts.values()) * args.max_length * 6)
+        tokenizer = _tokenizer(args, writer, given)
+        _write_splits(args, writer, reports, tokenizer)
+        source = args.tokenizer or TRAINED
+        return verify_store(writer.publish(_tokenizer_record(tokenizer, source)))

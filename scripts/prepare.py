@@ -1,0 +1,121 @@
+"""Make a data list from raw files: `python -m scripts.prepare NAME --out DIR ...` writes `DIR/datalist.json`.
+
+Each data set is a module of `scripts.datasets` with `HELP`, `add_arguments(parser)` and `build(args)`, which returns
+the data list. `build` finds the common options in `args`, and in `args.record` a `scripts.preparing.record.Record`
+that counts what it filters and decides whether an unusable item stops it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import scripts.datasets
+from bundle.data.datalist import check_datalist, write_datalist
+from bundle.data.datalist_form import SPLITS, each_item
+from bundle.data.errors import DataError
+from scripts.preparing.record import Record
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: what follows `python -m scripts.prepare`; the process's own by default.
+
+    Returns:
+        Exit code: 0, or 2 when the input can't be used, with one sentence on stderr that says why.
+    """
+    args = _parser().parse_args(arguments)
+    args.record = Record(args.on_error)
+    try:
+        datalist = args.module.build(args)
+        if args.record.filters:
+            datalist["filters"] = dict(args.record.filters)
+        _finish(datalist, args)
+    except (DataError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m scripts.prepare", description="Make a data list from raw files.")
+    commands = parser.add_subparsers(title="data sets", metavar="NAME", required=True)
+    for name, module in _datasets().items():
+        command = commands.add_parser(
+            name, help=module.HELP, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        command.set_defaults(module=module)
+        _add_common_arguments(command)
+        module.add_arguments(command)
+    return parser
+
+
+def _datasets() -> dict[str, ModuleType]:
+    names = sorted(found.name for found in pkgutil.iter_modules(scripts.datasets.__path__))
+    return {name: importlib.import_module(f"scripts.datasets.{name}") for name in names}
+
+
+def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    common = parser.add_argument_group("common options")
+    common.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write datalist.json in")
+    common.add_argument("--limit", type=_positive, metavar="N", help="read only the first N items")
+    common.add_argument("--dry-run", action="store_true", help="print counts and the first item's form, write nothing")
+    common.add_argument(
+        "--on-error", choices=("stop", "skip"), default="stop", help="what an unusable item does (default: stop)"
+    )
+    common.add_argument("--seed", type=int, default=0, metavar="N", help="seed of every draw (default: 0)")
+    workers = min(8, os.cpu_count() or 1)
+    common.add_argument("--workers", type=_positive, default=workers, metavar="N", help=f"threads (default: {workers})")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
+def _finish(datalist: dict[str, Any], args: argparse.Namespace) -> None:
+    target = args.out / "datalist.json"
+    if not any(datalist.get(split) for split in SPLITS):
+        raise DataError("; ".join(["no item is left for the data list", *args.record.lines()]))
+    if args.dry_run:
+        filled = {key: value for key, value in datalist.items() if key not in SPLITS or value}
+        check_datalist(filled, target)
+        _print_form(next(each_item(datalist)))
+    else:
+        write_datalist(target, datalist)
+        args.record.write(args.out / "skipped.csv")
+    _print_counts(datalist)
+    for line in args.record.lines():
+        print(line)
+    print("dry run: nothing was written" if args.dry_run else f"wrote {target}")
+
+
+def _print_form(item: dict[str, Any]) -> None:
+    print("first item:")
+    for key, value in item.items():
+        shown = f"{len(value.split())} words" if key in ("text", "findings", "impression") else repr(value)
+        print(f"  {key}: {shown}")
+
+
+def _print_counts(datalist: dict[str, Any]) -> None:
+    for split in SPLITS:
+        items = datalist.get(split, [])
+        patients = len({item["patient"] for item in items if "patient" in item})
+        print(f"{split + ':':<12}{len(items):>8} items{patients:>8} patients")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
