@@ -13,27 +13,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
-from tqdm import tqdm
-
-from bundle.data.datalist import load_datalist, read_datalist
 from bundle.data.errors import DataError
-from bundle.data.manifest import sha256_file
-from bundle.data.pack_writer import PackWriter, SplitRows
-from bundle.data.packed import verify_store
-from bundle.transforms.report import released_report_text, report_text
-from bundle.transforms.tokenize import load_tokenizer, tokenizer_sha256, train_tokenizer
-from scripts.packing.render import RenderRadiograph
-from scripts.packing.reports import SplitReports, codes_of_splits, read_reports, tokenize_split
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerFast
-
-__all__ = ["main", "pack"]
-
-REPORTS = {"sections": report_text, "released": released_report_text}
-TRAINED = "trained on the reports of the training split"
+__all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,6 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0, or 2 after an error that was printed in one sentence, or 130 after Ctrl-C.
     """
     args = _parse(arguments)
+    # Imported here, since every worker process runs this file again and needs none of it.
+    from bundle.data.packed import verify_store
+    from scripts.packing.store import pack
+
     try:
         if args.verify is not None:
             print(_summary(args.verify, verify_store(args.verify), "contents agree with the manifest"))
@@ -80,7 +68,10 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--max-length", type=_positive, default=256, help="tokens at which reports are cut (256)")
     parser.add_argument(
-        "--report", choices=tuple(REPORTS), default="sections", help="text of a report: see bundle/transforms/report.py"
+        "--report",
+        choices=("sections", "released"),
+        default="sections",
+        help="text of a report: see bundle/transforms/report.py",
     )
     parser.add_argument("--splits", nargs="+", metavar="SPLIT", help="splits to pack (all)")
     parser.add_argument("--limit", type=_positive, help="pack only the first items of each split")
@@ -112,28 +103,13 @@ def _side(text: str) -> int:
     return value
 
 
-def pack(args: argparse.Namespace) -> dict[str, Any]:
-    """Packs a data list.
+def _summary(store: Path, manifest: dict[str, Any], verb: str) -> str:
+    splits = manifest["splits"]
+    counts = ", ".join(f"{record['count']} {split}" for split, record in splits.items())
+    skipped = sum(record["skipped"] for record in splits.values())
+    note = f"; {skipped} items left out, see {store / 'skipped.csv'}" if skipped else ""
+    return f"{store}: {verb}: {counts}, {manifest['parameters']['size']} px{note}"
 
-    Args:
-        args: the options of the command line.
 
-    Returns:
-        The manifest of the finished store.
-
-    Raises:
-        DataError: unusable input, place or disk; with `on_error` "skip" unusable items are left out instead.
-    """
-    given = load_tokenizer(args.tokenizer) if args.tokenizer else None
-    header = read_datalist(args.list)
-    splits = _chosen_splits(args)
-    with PackWriter(args.out, _identity(args, header["name"], list(splits), given), args.overwrite) as writer:
-        if writer.folder.is_complete:
-            return verify_store(writer.folder.publish())
-        reports = _reports(args, splits)
-        counts = {split: len(chosen.items) for split, chosen in reports.items()}
-        writer.begin(counts, args.size, token_bytes=sum(counts.values()) * args.max_length * 6)
-        tokenizer = _tokenizer(args, writer, given)
-        _write_splits(args, writer, reports, tokenizer)
-        source = args.tokenizer or TRAINED
-        return verify_store(writer.publish(_tokenizer_record(tokenizer, source)))
+if __name__ == "__main__":
+    sys.exit(main())

@@ -12,6 +12,7 @@ import importlib
 import os
 import pkgutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -38,10 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     args.record = Record(args.on_error)
     try:
-        datalist = args.module.build(args)
-        if args.record.filters:
-            datalist["filters"] = dict(args.record.filters)
-        _finish(datalist, args)
+        if args.dry_run:
+            with tempfile.TemporaryDirectory() as folder:  # for data sets whose `build` writes files of its own
+                args.out = Path(folder)
+                _show(_built(args), args)
+        else:
+            _write(_built(args), args)
     except (DataError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -86,35 +89,46 @@ def _positive(text: str) -> int:
     return number
 
 
-def _finish(datalist: dict[str, Any], args: argparse.Namespace) -> None:
-    target = args.out / "datalist.json"
+def _built(args: argparse.Namespace) -> dict[str, Any]:
+    datalist: dict[str, Any] = args.module.build(args)
     if not any(datalist.get(split) for split in SPLITS):
         raise DataError("; ".join(["no item is left for the data list", *args.record.lines()]))
-    if args.dry_run:
-        filled = {key: value for key, value in datalist.items() if key not in SPLITS or value}
-        check_datalist(filled, target)
-        _print_form(next(each_item(datalist)))
-    else:
-        write_datalist(target, datalist)
-        args.record.write(args.out / "skipped.csv")
-    _print_counts(datalist)
-    for line in args.record.lines():
-        print(line)
-    print("dry run: nothing was written" if args.dry_run else f"wrote {target}")
+    return {**datalist, "filters": dict(args.record.filters)} if args.record.filters else datalist
+
+
+def _write(datalist: dict[str, Any], args: argparse.Namespace) -> None:
+    target = args.out / "datalist.json"
+    write_datalist(target, datalist)
+    args.record.write(args.out / "skipped.csv")
+    _print_counts(datalist, args.record)
+    print(f"wrote {target}")
+
+
+def _show(datalist: dict[str, Any], args: argparse.Namespace) -> None:
+    check_datalist({key: value for key, value in datalist.items() if key not in SPLITS or value}, "dry run")
+    _print_form(next(each_item(datalist)))
+    _print_counts(datalist, args.record)
+    print("dry run: nothing was written")
 
 
 def _print_form(item: dict[str, Any]) -> None:
+    """What the item holds, without what identifies a patient."""
     print("first item:")
     for key, value in item.items():
-        shown = f"{len(value.split())} words" if key in ("text", "findings", "impression") else repr(value)
-        print(f"  {key}: {shown}")
+        if key in ("id", "patient", "study"):
+            value = "(given)"
+        elif isinstance(value, str) and key not in ("image", "mask", "view"):
+            value = f"{len(value.split())} words"
+        print(f"  {key}: {value}")
 
 
-def _print_counts(datalist: dict[str, Any]) -> None:
+def _print_counts(datalist: dict[str, Any], record: Record) -> None:
     for split in SPLITS:
         items = datalist.get(split, [])
         patients = len({item["patient"] for item in items if "patient" in item})
         print(f"{split + ':':<12}{len(items):>8} items{patients:>8} patients")
+    for line in record.lines():
+        print(line)
 
 
 if __name__ == "__main__":

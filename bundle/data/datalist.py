@@ -121,8 +121,8 @@ def load_datalist(
     Args:
         path: the JSON file.
         key: the split, `training`, `validation` or `test`; without it, every split of the list.
-        path_keys: the keys that hold paths; they are joined to `image_root`, which is itself absolute or relative to
-            the JSON file. No other value is touched.
+        path_keys: the keys that hold a path, or a dict of paths by name; they are joined to `image_root`, which is
+            itself absolute or relative to the JSON file. No other value is touched.
         subset: percentage of the training split, such as 1 or 10, as drawn when the list was made; 100 is all of it.
         check_files: which files must exist: `all`, `none`, or this many, spread evenly over the list.
 
@@ -198,7 +198,13 @@ def _subset(
 
 
 def _with_paths(item: dict[str, Any], base: str, path_keys: Sequence[str]) -> dict[str, Any]:
-    return {**item, **{key: os.path.join(base, item[key]) for key in path_keys if key in item}}
+    return {**item, **{key: _joined(base, item[key]) for key in path_keys if key in item}}
+
+
+def _joined(base: str, paths: str | dict[str, str]) -> str | dict[str, str]:
+    if isinstance(paths, dict):
+        return {name: os.path.join(base, path) for name, path in paths.items()}
+    return os.path.join(base, paths)
 
 
 def _check_files(
@@ -210,11 +216,13 @@ def _check_files(
     for position in range(count):
         item = items[position * len(items) // count]
         for key in path_keys:
-            if key in item and not os.path.isfile(item[key]):
-                raise DataError(
-                    f"{source}: item {item['id']}: there is no {key} file {item[key]}; "
-                    "mend 'image_root' in the list's header or bring the file there"
-                )
+            paths = item.get(key, {})
+            for path in paths.values() if isinstance(paths, dict) else (paths,):
+                if not os.path.isfile(path):
+                    raise DataError(
+                        f"{source}: item {item['id']}: there is no {key} file {path}; "
+                        "mend 'image_root' in the list's header or bring the file there"
+                    )
 
 
 def _filled(datalist: Mapping[str, Any], source: str | os.PathLike[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableSequence
 from pathlib import Path
 from typing import Any
 
@@ -141,12 +142,9 @@ def _has_voi_lut(header: Dataset) -> bool:
 
 def _has_window(header: Dataset) -> bool:
     """A window of width 0 shows nothing; as in viewers it counts as none."""
-    return header.get("WindowCenter") is not None and float(_first(header.get("WindowWidth")) or 0) >= 1
-
-
-def _first(value: Any) -> Any:
-    """The first of several values, or the only one."""
-    return value[0] if isinstance(value, list | tuple) or hasattr(value, "append") else value
+    widths = header.get("WindowWidth")
+    width = widths[0] if isinstance(widths, MutableSequence) else widths
+    return header.get("WindowCenter") is not None and float(width or 0) > 0
 
 
 def _apply_voi(shade: np.ndarray, header: Dataset) -> np.ndarray:

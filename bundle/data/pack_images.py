@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from bundle.data.errors import DataError
-from bundle.data.packed import GEOMETRY_COLUMNS
+from bundle.data.pack_layout import GEOMETRY_COLUMNS
 from bundle.data.row_file import RowFile
 
 __all__ = ["PackedImage", "Render", "allocate_images", "image_bytes", "keep_images", "write_images"]
@@ -108,7 +108,8 @@ def write_images(
 def _in_processes(
     jobs: Sequence[tuple[Path, Path, list[int], list[str]]], render: Render, workers: int
 ) -> Iterator[tuple[int, dict[int, str]]]:
-    # A fork server imports the decoders once and forks from a process without threads, which plain fork is not.
+    # A fork server imports the decoders once and forks from a process without threads, which plain fork does not.
+    # Every worker runs the main module again, so commands that pack keep their imports out of its top level.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([type(render).__module__])
     pool = ProcessPoolExecutor(workers, context, _start_worker, (render,))
@@ -143,9 +144,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _write_chunk_in_worker(
-    folder: Path, done: Path, rows: list[int], paths: list[str]
-) -> tuple[int, dict[int, str]]:
+def _write_chunk_in_worker(folder: Path, done: Path, rows: list[int], paths: list[str]) -> tuple[int, dict[int, str]]:
     return _write_chunk(_worker_render, folder, done, rows, paths)
 
 
@@ -155,8 +154,7 @@ def _write_chunk(
     failures: dict[int, str] = {}
     with ExitStack() as stack:
         images, body, geometry, flags = (
-            stack.enter_context(RowFile(path))
-            for path in (folder / _IMAGES, folder / _BODY, folder / _GEOMETRY, done)
+            stack.enter_context(RowFile(path)) for path in (folder / _IMAGES, folder / _BODY, folder / _GEOMETRY, done)
         )
         for row, path in zip(rows, paths, strict=True):
             try:

@@ -14,7 +14,7 @@ import numpy as np
 from bundle.data.errors import DataError
 from bundle.data.manifest import file_records, ids_sha256, write_json
 from bundle.data.pack_images import Render, allocate_images, image_bytes, keep_images, write_images
-from bundle.data.packed import GEOMETRY_COLUMNS, STORE_KIND, STORE_VERSION
+from bundle.data.pack_layout import GEOMETRY_COLUMNS, STORE_KIND, STORE_VERSION
 from bundle.data.partial_folder import PartialFolder
 from bundle.data.row_file import RowFile
 
@@ -61,7 +61,7 @@ class PackWriter:
     """
 
     def __init__(self, out: str | Path, identity: Mapping[str, Any], overwrite: bool = False) -> None:
-        self.folder = PartialFolder(out, STORE_KIND, identity, overwrite)
+        self.folder = PartialFolder(out, STORE_KIND, {"schema_version": STORE_VERSION, **identity}, overwrite)
         self._splits: dict[str, dict[str, Any]] = {}
         self._skipped: list[tuple[str, str, str]] = []
 
@@ -142,8 +142,8 @@ class PackWriter:
         """
         kept = [row for row in range(len(rows.ids)) if row not in failures]
         if not kept:
-            first = failures[min(failures)]
-            raise DataError(f"{self.folder.out}: not one item of {split} could be packed; the first: {first}")
+            reasons = [reason for _, reason in skipped] + [failures[row] for row in sorted(failures)]
+            raise DataError(f"{self.folder.out}: not one item of {split} could be packed; the first: {reasons[0]}")
         folder, ids = self.folder.path / split, [rows.ids[row] for row in kept]
         codes = {name: [int(values[row]) for row in kept] for name, values in rows.codes.items()}
         with self.folder.full_disk_explained():
@@ -174,7 +174,7 @@ class PackWriter:
             split: {**record, "images_sha256": files[f"{split}/images.npy"]["sha256"]}
             for split, record in self._splits.items()
         }
-        fixed = {"kind": STORE_KIND, "schema_version": STORE_VERSION, "geometry_columns": list(GEOMETRY_COLUMNS)}
+        fixed = {"kind": STORE_KIND, "geometry_columns": list(GEOMETRY_COLUMNS)}
         made = {"tokenizer": dict(tokenizer), "splits": splits, "files": files}
         return self.folder.publish({**fixed, **self.folder.identity, **made})
 

@@ -1,18 +1,4 @@
-"""The packed store: images, body masks and tokens of a data list in memory-mapped arrays, read a batch at a time.
-
-Layout of a store (rows in the order of the data list, items that could not be packed left out)::
-
-    STORE/manifest.json     what it was made from, parameters, counts, size and hash of every file
-    STORE/skipped.csv       split, id and reason of the items left out, if there are any
-    STORE/tokenizer/        the tokenizer as a Hugging Face folder
-    STORE/<split>/images.npy     uint8 [N, 1, S, S]
-                  body.npy       uint8 [N, S, S / 8], body mask, 8 pixels a byte, first pixel in the highest bit
-                  tokens.npy     uint16 (int32 for vocabularies of 65,536 and more) [T], all reports end to end
-                  sentences.npy  int16 [T], sentence number of each token, -1 for special tokens
-                  offsets.npy    int64 [N + 1], report i is tokens[offsets[i]:offsets[i + 1]]
-                  geometry.npy   float64 [N, 10], see GEOMETRY_COLUMNS
-                  items.json     id, text_id, study_id and patient code of each row; no report text
-"""
+"""Reading a packed store: image-report pairs from memory-mapped arrays, a whole batch at a time."""
 
 from __future__ import annotations
 
@@ -29,24 +15,9 @@ from torch.utils.data import Dataset
 
 from bundle.data.errors import DataError
 from bundle.data.manifest import check_contents, check_manifest, check_sizes, ids_sha256, read_manifest
+from bundle.data.pack_layout import STORE_KIND, STORE_VERSION
 
-__all__ = ["GEOMETRY_COLUMNS", "STORE_KIND", "STORE_VERSION", "PackedDataset", "as_batch", "verify_store"]
-
-STORE_KIND = "packed store"
-STORE_VERSION = 1
-GEOMETRY_COLUMNS = (
-    "height",
-    "width",
-    "top",
-    "left",
-    "bottom",
-    "right",
-    "scale_y",
-    "scale_x",
-    "offset_y",
-    "offset_x",
-)
-"""Original size, crop box (half-open) in original pixels, fitted pixels per original pixel, place of the box's corner."""
+__all__ = ["PackedDataset", "as_batch", "verify_store"]
 
 
 class PackedDataset(Dataset[dict[str, Any]]):
@@ -147,7 +118,7 @@ class PackedDataset(Dataset[dict[str, Any]]):
             "lengths": lengths.tolist(),
             "text_id": torch.from_numpy(items["text_id"][rows]),
             "study_id": torch.from_numpy(items["study_id"][rows]),
-            "id": [items["id"][row] for row in rows],
+            "id": [items["id"][row] for row in rows.tolist()],
             "index": torch.from_numpy(rows),
         }
 

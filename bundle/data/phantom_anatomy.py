@@ -61,7 +61,10 @@ class Anatomy:
         knob_radius: radius of the aortic knob.
         breast: size of the breast shadows, 0 for none.
         bubble: radius of the air in the stomach, 0 for none.
-        branching: seed of the vascular tree.
+        vascular: strength of the vessels, factor.
+        bony: strength of the ribs, factor.
+        haze: unevenness of the lungs, factor.
+        branching: seed of the vascular tree and of the haze.
     """
 
     middle: float
@@ -77,6 +80,9 @@ class Anatomy:
     knob_radius: float
     breast: float
     bubble: float
+    vascular: float
+    bony: float
+    haze: float
     branching: int
 
     @property
@@ -102,6 +108,9 @@ def sample_anatomy(rng: np.random.Generator) -> Anatomy:
         knob_radius=rng.uniform(0.028, 0.042),
         breast=rng.uniform(0.6, 1.0) if rng.random() < 0.4 else 0.0,
         bubble=rng.uniform(0.025, 0.05) if rng.random() < 0.5 else 0.0,
+        vascular=rng.uniform(0.7, 1.6),
+        bony=rng.uniform(0.6, 1.3),
+        haze=rng.uniform(0.0, 1.0),
         branching=int(rng.integers(2**31)),
     )
 

@@ -18,6 +18,10 @@ HEART_RATIO = {"small": 0.56, "moderate": 0.61, "large": 0.66}
 """Cardiothoracic ratio of an enlarged heart by size; a normal heart stays below .48."""
 
 _CONSOLIDATION_RADIUS = {"small": 0.062, "moderate": 0.082, "large": 0.105}
+_CONSOLIDATED = (0.55, 0.9)
+"""Least and largest mean share of air that a consolidation displaces."""
+_SOLID = (0.6, 1.0)
+"""The same for a nodule, in parts of the densest."""
 _NODULE_RADIUS = {"small": 0.021, "moderate": 0.027, "large": 0.036}
 _FLUID_HEIGHT = {"small": (0.01, -0.12), "moderate": (0.20, 0.05), "large": (0.42, 0.24)}
 """How far the fluid stands above the top of the diaphragm in v, at the chest wall and at the heart."""
@@ -82,19 +86,19 @@ def _consolidation(thorax: Thorax, finding: Finding, rng: np.random.Generator) -
     patches = [_blob(centre + rng.normal(0, 0.45 * radius, 2), radius * rng.uniform(0.4, 0.75), rng) for _ in range(5)]
     lung = thorax.lungs[str(finding.side)]
     soft = canvas.blur(canvas.fill(_blob(centre, 0.8 * radius, rng), *patches), 0.014)
-    mottled = np.clip(0.80 + 0.08 * cloud(rng, 40, canvas.size), 0, 0.95).astype(np.float32)
+    mottled = np.clip(rng.uniform(*_CONSOLIDATED) + 0.08 * cloud(rng, 40, canvas.size), 0, 0.95)
     empty = np.zeros_like(soft)
-    return Lesion((soft > 0.45) & (lung > 0.5), soft * mottled, 0.02 * soft * lung, empty)
+    return Lesion((soft > 0.45) & (lung > 0.5), soft * mottled, empty, empty)
 
 
 def _nodule(thorax: Thorax, finding: Finding, rng: np.random.Generator) -> Lesion:
     canvas = thorax.canvas
-    radius = _NODULE_RADIUS[finding.size] * rng.uniform(0.95, 1.1)
+    radius, solid = _NODULE_RADIUS[finding.size] * rng.uniform(0.95, 1.1), rng.uniform(*_SOLID)
     centre = _spot(thorax, finding, 1.6 * radius, rng)
     lung = thorax.lungs[str(finding.side)]
     disc = canvas.fill(_blob(centre, radius, rng, roughness=0.05))
     soft = canvas.blur(disc, 0.003)
-    return Lesion((disc > 0.5) & (lung > 0.5), 0.85 * soft, 0.10 * soft * lung, np.zeros_like(soft))
+    return Lesion((disc > 0.5) & (lung > 0.5), 0.9 * solid * soft, 0.08 * solid * soft * lung, np.zeros_like(soft))
 
 
 def _effusion(thorax: Thorax, finding: Finding, rng: np.random.Generator) -> Lesion:

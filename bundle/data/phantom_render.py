@@ -54,10 +54,10 @@ def sample_exposure(rng: np.random.Generator) -> Exposure:
         angle=float(np.deg2rad(np.clip(rng.normal(0, 2.0), -5, 5))),
         zoom=rng.uniform(0.95, 1.10),
         shift=(rng.normal(0, 0.012), rng.normal(0, 0.012)),
-        gamma=rng.uniform(0.8, 1.3),
+        gamma=rng.uniform(0.75, 1.4),
         black=rng.uniform(0.02, 0.09),
-        white=rng.uniform(0.84, 1.0),
-        grain=rng.uniform(0.010, 0.028),
+        white=rng.uniform(0.82, 1.08),
+        grain=rng.uniform(0.010, 0.04),
         sharpness=rng.uniform(0.001, 0.003),
         marker=bool(rng.random() < 0.5),
     )
@@ -80,9 +80,10 @@ def radiodensity(thorax: Thorax, view: str, lesions: Sequence[Lesion]) -> Field:
     canvas, anatomy = thorax.canvas, thorax.anatomy
     outline = canvas.fill(body.body_outline(anatomy))
     air, markings = _air(canvas, thorax.lungs), _markings(canvas, anatomy)
+    air = air * (1 - anatomy.haze * np.clip(0.10 * cloud(np.random.default_rng(anatomy.branching), 9, canvas.size), 0, 1))
     added = np.zeros_like(air)
     for lesion in lesions:
-        air = air * (1 - lesion.filled) * (1 + 0.18 * lesion.bare * (1 - lesion.filled))
+        air = air * (1 - lesion.filled) * (1 + 0.28 * lesion.bare * (1 - lesion.filled))
         markings = markings * (1 - lesion.bare) * (1 - 0.8 * lesion.filled)
         added = added + lesion.added
     tissue = _soft_tissue(canvas, anatomy, outline, thorax.heart)
@@ -130,7 +131,8 @@ def _markings(canvas: Canvas, anatomy: Anatomy) -> Field:
         roots.append(body.hilum(anatomy, side) + _ELLIPSE * np.array([0.030, 0.055]))
     texture = cloud(np.random.default_rng(anatomy.branching), 64, canvas.size)
     drawn = 0.11 * canvas.band(stems, 0.016, 0.003) + 0.08 * canvas.band(branches, 0.008, 0.002)
-    return canvas.blur(drawn, 0.003) + 0.17 * canvas.blur(canvas.fill(*roots), 0.018) + 0.015 * texture
+    tree = canvas.blur(drawn, 0.003) + 0.17 * canvas.blur(canvas.fill(*roots), 0.018)
+    return anatomy.vascular * (tree + 0.02 * texture)
 
 
 def _soft_tissue(canvas: Canvas, anatomy: Anatomy, outline: Field, heart: Field) -> Field:
@@ -158,7 +160,7 @@ def _bones(canvas: Canvas, anatomy: Anatomy, view: str) -> Field:
     blades = [body.scapula(anatomy, side, view) for side in SIDES]
     ribs = 0.15 * _hollow(canvas, back, 0.026) + 0.08 * _hollow(canvas, front, 0.028)
     shoulders = 0.24 * _hollow(canvas, collar, 0.030) + 0.10 * canvas.blur(canvas.band(blades, 0.014, 0.012), 0.004)
-    return ribs * (1 - 0.7 * _belly(canvas, anatomy)) + shoulders + _vertebrae(canvas, anatomy)
+    return anatomy.bony * ribs * (1 - 0.7 * _belly(canvas, anatomy)) + shoulders + _vertebrae(canvas, anatomy)
 
 
 def _hollow(canvas: Canvas, curves: list[Curve], width: float) -> Field:

@@ -71,7 +71,7 @@ def mark_subsets(
         such as {"10": {"seed": 0, "n": 12}}.
     """
     rank = {name: position for position, name in enumerate(_shuffled((item["id"] for item in training), seed))}
-    sizes = {percent: max(1, len(training) * percent // 100) for percent in sorted(percents)}
+    sizes = {percent: max(min(1, len(training)), len(training) * percent // 100) for percent in sorted(percents)}
     marked = [
         {**item, "subset": [percent for percent, size in sizes.items() if rank[item["id"]] < size]} for item in training
     ]

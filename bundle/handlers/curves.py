@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,42 +51,43 @@ class Curves:
 
 
 def draw_curves(training: Records, validations: Records, path: str | Path) -> None:
-    """Draw loss terms, learning rate and gradient, recall and mask overlap against the epoch.
+    """Draw losses, learning rate, gradient, recall, mask overlap and collapse against the epoch.
 
     Args:
         training: records of `LogTerms`, with `epoch` and any scalars.
         validations: records of `MetricsLog`, with `epoch` and any metrics.
         path: the PNG file.
     """
-    figure = Figure(figsize=(12, 7), layout="constrained")
-    losses, rate, recall, overlap = figure.subplots(2, 2).flat
-    _plot(losses, "loss", training, _names(training) - _NOT_LOSSES)
-    _plot(rate, "learning rate", training, {"learning_rate"})
-    _plot(rate.twinx(), "gradient norm", training, {"gradient_norm"}, colour="tab:orange")
-    _plot(recall, "recall", validations, {name for name in _names(validations) if _is_recall(name)})
-    overlap_names = {name for name in _names(validations) if name.endswith(("_dice", "_share")) and name not in _SPEED}
-    _plot(overlap, "masks", validations, overlap_names)
-    for axis in (recall, overlap):
+    figure = Figure(figsize=(15, 7), layout="constrained")
+    losses, rate, gradient, recall, masks, collapse = figure.subplots(2, 3).flat
+    _plot(losses, "loss", training, _names(training, lambda name: name not in _NOT_LOSSES))
+    _plot(losses, "loss", validations, _names(validations, lambda name: name.startswith("validation_")))
+    _plot(rate, "learning rate", training, ["learning_rate"])
+    _plot(gradient, "gradient norm", training, ["gradient_norm"])
+    _plot(recall, "recall", validations, _names(validations, _is_recall))
+    _plot(masks, "masks", validations, _names(validations, lambda name: name.endswith(("mask_dice", "mask_share"))))
+    _plot(collapse, "collapse", validations, _names(validations, lambda name: name.startswith(("collapse_", "mean_"))))
+    for axis in (recall, masks):
         axis.set_ylim(0, 1)
     with replacing(path) as partial:
         figure.savefig(partial, dpi=100)
 
 
-def _names(records: Records) -> set[str]:
-    return {name for record in records for name in record}
+def _names(records: Records, chosen: Callable[[str], bool]) -> list[str]:
+    """Names that occur in any record, in order of first occurrence."""
+    return [name for name in dict.fromkeys(name for record in records for name in record) if chosen(name)]
 
 
 def _is_recall(name: str) -> bool:
     return name.startswith("retrieval_r") and name.endswith(("_image_to_text", "_text_to_image"))
 
 
-def _plot(axis: Axes, title: str, records: Records, names: Iterable[str], colour: str | None = None) -> None:
+def _plot(axis: Axes, title: str, records: Records, names: Iterable[str]) -> None:
     """One line a name, over the records that have it."""
-    for name in sorted(names):
+    for name in names:
         points = [(record["epoch"], record[name]) for record in records if name in record]
         if points:
-            marker = "o" if len(points) < 50 else None
-            axis.plot(*zip(*points, strict=True), label=name, marker=marker, markersize=3, color=colour)
+            axis.plot(*zip(*points, strict=True), label=name, marker="o" if len(points) < 50 else None, markersize=3)
     axis.set(xlabel="epoch", ylabel=title)
     if axis.get_legend_handles_labels()[1]:
         axis.legend(fontsize="small")

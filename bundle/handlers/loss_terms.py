@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from monai.engines import IterationEvents, SupervisedTrainer
 from torch import Tensor
 
@@ -32,12 +33,16 @@ def step_scalars(engine: SupervisedTrainer) -> dict[str, Tensor]:
         engine: a trainer, after the step; its output may be one dict or, decollated, one dict an item.
 
     Returns:
-        Detached scalars `[]` on the device of the loss; nothing is waited for.
+        Detached scalars `[]` on the trainer's device; nothing is waited for.
     """
     output = engine.state.output
     output = output if isinstance(output, Mapping) else output[0]
     measured = {"gradient_norm": output["gradient_norm"]} if "gradient_norm" in output else {}
-    return {name: value.detach() for name, value in ({"loss": output["loss"]} | _terms(engine) | measured).items()}
+    # What LossTerms kept goes first: a validation since the step may have called the loss again.
+    terms = {name: output.get(name, value) for name, value in _terms(engine).items()}
+    scalars = {"loss": output["loss"]} | terms | measured
+    # Decollation, which waits for the device in any case, makes plain numbers of some.
+    return {name: torch.as_tensor(value, device=engine.state.device).detach() for name, value in scalars.items()}
 
 
 def _terms(engine: SupervisedTrainer) -> dict[str, Tensor]:

@@ -135,7 +135,8 @@ def _radiograph(axis: Axes, row: Row) -> None:
 
 
 def _attention(axis: Axes, row: Row) -> None:
-    axis.imshow(row["attention"], cmap="inferno", alpha=0.5)
+    lowest, highest = row["attention"].aminmax()
+    _glow(axis, (row["attention"] - lowest) / (highest - lowest).clamp(min=1e-12))
 
 
 def _masks(axis: Axes, row: Row) -> None:
@@ -144,8 +145,13 @@ def _masks(axis: Axes, row: Row) -> None:
 
 
 def _decoder(axis: Axes, row: Row) -> None:
-    axis.imshow(row["decoder"], cmap="inferno", vmin=0, vmax=1, alpha=0.5)
+    _glow(axis, row["decoder"])
     _outline(axis, row["mask"], "white")
+
+
+def _glow(axis: Axes, strength: Tensor) -> None:
+    """A map in [0, 1] over the radiograph, which stays clear where the map is low."""
+    axis.imshow(strength, cmap="inferno", vmin=0, vmax=1, alpha=0.7 * strength)
 
 
 def _outline(axis: Axes, mask: Tensor, colour: str) -> None:

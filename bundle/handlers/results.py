@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
@@ -36,7 +35,7 @@ class Results:
         path: the file, `results.json` in the run's folder.
         evaluator: the engine whose metrics these are.
         stage: name of the stage, such as `pretraining`.
-        datalist: the data list that was evaluated; its name and the hash of the file are recorded.
+        datalist: `name` and `sha256` of the data list that was evaluated, as a store's manifest has them.
         protocol: name of the evaluation protocol.
         seeds: seeds of the run.
         groups: patient of each item by its number in the data set (`index`); without them images are resampled.
@@ -48,7 +47,7 @@ class Results:
         path: str | Path,
         evaluator: Workflow,
         stage: str,
-        datalist: str | Path,
+        datalist: Mapping[str, str],
         protocol: str,
         seeds: Sequence[int] = (0,),
         groups: Sequence[Any] | None = None,
@@ -57,7 +56,7 @@ class Results:
         self.path = Path(path)
         self.evaluator = evaluator
         self.stage = stage
-        self.datalist = Path(datalist)
+        self.datalist = dict(datalist)
         self.protocol = protocol
         self.seeds = list(seeds)
         self.groups = groups
@@ -76,8 +75,8 @@ class Results:
         samples: Mapping[str, Samples] = getattr(self.evaluator.state, "samples", {})
         content = {
             "stage": self.stage,
-            "list": _list_name(self.datalist),
-            "list_sha256": hashlib.sha256(self.datalist.read_bytes()).hexdigest(),
+            "list": self.datalist["name"],
+            "list_sha256": self.datalist["sha256"],
             "protocol": self.protocol,
             "seeds": self.seeds,
             "git": git_revision(),
@@ -93,8 +92,3 @@ class Results:
             low, high = bootstrap_interval(samples.values, groups, self.resamples)
             n = len(samples.values)
         return {"value": value if math.isfinite(value) else None, "low": low, "high": high, "n": n}
-
-
-def _list_name(path: Path) -> str:
-    """The name in the header of a data list, else that of its file."""
-    return json.loads(path.read_text(encoding="utf-8")).get("name", path.stem)

@@ -1,30 +1,28 @@
-"""Network weights in and out: safetensors with a JSON card, strict reports, no unpickling."""
+"""Network weights in and out: safetensors with a JSON card, and loads that report what matched."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from bundle.networks.errors import WeightsError
 from bundle.networks.key_maps import KEY_MAPS, KeyMap, rename
+from bundle.networks.weights_file import bare_name, read_weights
 
-__all__ = ["CARD_FIELDS", "LoadReport", "load_weights", "read_card", "read_weights", "save_weights"]
+__all__ = ["CARD_FIELDS", "LoadReport", "load_weights", "read_card", "save_weights"]
 
-CARD_FIELDS = ("method", "preset", "data", "normalisation", "metrics", "git")
-"""What every card states; a value may be null, a field may not be absent."""
+CARD_FIELDS = ("method", "preset", "data", "image_mean", "image_std", "metrics", "git")
+"""What every card states; null where it was not given."""
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model")  # entries under which training checkpoints keep the weights
 _COUNTER = "num_batches_tracked"  # absent from files of old PyTorch versions and without effect on the output
 
 _log = logging.getLogger(__name__)
@@ -72,30 +70,26 @@ def save_weights(weights: nn.Module | Mapping[str, torch.Tensor], path: str | Pa
     Args:
         weights: a network (a DDP wrapper is taken off) or its state dict.
         path: target, ending in `.safetensors`; its folder is made.
-        card: `CARD_FIELDS` and whatever else describes the weights; JSON values only, no patient data.
+        card: `CARD_FIELDS` and whatever else describes the weights; no patient data. A field that is absent becomes
+            null, with a warning: what a long run has learned is not lost for it.
 
     Returns:
         The path of the weights.
 
     Raises:
-        ValueError: if the name does not end in `.safetensors`, or the card lacks a field or is not JSON.
+        ValueError: if the name does not end in `.safetensors`, or the card holds what JSON cannot express.
 
     Example:
-        >>> card = dict.fromkeys(CARD_FIELDS) | {"method": "g2d", "normalisation": {"mean": 0.5, "std": 0.25}}
+        >>> card = {"method": "g2d", "preset": "paper", "image_mean": 0.449, "image_std": 0.226, ...}
         >>> save_weights(network, "runs/pretrain/encoder.safetensors", card)
     """
     path = Path(path)
     if path.suffix != ".safetensors":
         raise ValueError(f"{path}: weights are written as safetensors; give a name that ends in .safetensors.")
-    if absent := [field for field in CARD_FIELDS if field not in card]:
-        raise ValueError(f"{path}: the card lacks {', '.join(absent)}; state them (null where they do not apply).")
-    try:
-        text = json.dumps(dict(card), indent=2, ensure_ascii=False) + "\n"
-    except TypeError as error:
-        raise ValueError(f"{path}: the card holds a value that JSON cannot express ({error}).") from error
+    text = _card_text(card, path)
     state = weights.state_dict() if isinstance(weights, nn.Module) else weights
     # Cloned because safetensors refuses tied tensors, which share memory.
-    tensors = {_bare(name): tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    tensors = {bare_name(name): tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     card_path = path.with_suffix(".json")
     card_path.unlink(missing_ok=True)
@@ -123,34 +117,6 @@ def read_card(path: str | Path) -> dict[str, Any]:
         raise WeightsError(
             f"{path}: there is no readable card {card.name} beside it; take both files from the run that wrote them."
         ) from error
-
-
-def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """Read the tensors of a weights file or training checkpoint, never running code that it may contain.
-
-    Args:
-        path: `.safetensors`, or a PyTorch file (`.pt`, `.pth`, ...), which may keep the weights in an entry
-            `state_dict`, `model_state_dict` or `model` among others.
-
-    Returns:
-        Tensors on the CPU by name, prefixes of DDP (`module.`) and `torch.compile` taken off.
-
-    Raises:
-        WeightsError: if the file is absent, unreadable, holds more than data, or holds no tensors by name.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"{path}: there is no such weights file; check the path.")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    for entry in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(entry), Mapping):
-            content = content[entry]
-            break
-    tensors = content if isinstance(content, Mapping) else {}
-    tensors = {_bare(str(name)): value for name, value in tensors.items() if isinstance(value, torch.Tensor)}
-    if not tensors:
-        raise WeightsError(f"{path}: it holds no tensors by name; give a state dict or a checkpoint with one.")
-    return tensors
 
 
 def load_weights(
@@ -199,6 +165,24 @@ def load_weights(
     return report
 
 
+def _card_text(card: Mapping[str, Any], path: Path) -> str:
+    if absent := [field for field in CARD_FIELDS if field not in card]:
+        _log.warning("%s: the card does not state %s", path, ", ".join(absent))
+    try:
+        return json.dumps(dict.fromkeys(CARD_FIELDS) | dict(card), indent=2, ensure_ascii=False, default=_plain) + "\n"
+    except TypeError as error:
+        raise ValueError(f"{path}: the card holds a value that JSON cannot express ({error}).") from error
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and arrays of numpy and torch, and paths, as JSON values."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} {value!r}")
+
+
 def _compare(
     state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor], source: str
 ) -> tuple[dict[str, torch.Tensor], LoadReport]:
@@ -231,32 +215,6 @@ def _mapper(key_map: str | Mapping[str, str] | KeyMap) -> KeyMap:
     if isinstance(key_map, Mapping):
         return lambda state: rename(state, key_map)
     return key_map
-
-
-def _bare(name: str) -> str:
-    """Take off what DDP and `torch.compile` put before a name."""
-    for wrapper in ("module.", "_orig_mod.", "module."):
-        name = name.removeprefix(wrapper)
-    return name
-
-
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file ({error}); fetch or write it again.") from error
-
-
-def _read_torch(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path}: it is damaged or holds Python objects beside tensors, which could run code when read; save its "
-            "state dict alone as safetensors on a machine where you trust the file."
-        ) from error
-    except (OSError, EOFError, RuntimeError) as error:
-        raise WeightsError(f"{path}: not a readable PyTorch file ({error}); fetch or write it again.") from error
 
 
 def _write(path: Path, write: Callable[[Path], Any]) -> None:

@@ -109,8 +109,8 @@ class TextEncoder(nn.Module):
         longest = max(lengths) if lengths else width
         if self.max_length is not None and longest > self.max_length:
             raise ValueError(
-                f"Reports of {longest} tokens do not fit the text encoder, which takes {self.max_length}; cut them when "
-                "they are tokenized."
+                f"Reports of {longest} tokens do not fit the text encoder, which takes {self.max_length}; cut them "
+                "when they are tokenized."
             )
         if lengths is None:
             return self._encode(input_ids, _attend(attention_mask))

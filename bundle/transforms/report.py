@@ -19,7 +19,7 @@ _ABBREVIATIONS = frozenset(
 )
 # A mark, or several ("myalgia. ."), ends a sentence before white space or the end of the text, and also where the
 # space was forgotten between two words ("clear.The"); never inside a number ("3.5 cm").
-_SENTENCE_END = re.compile(r"[.!?]+(?:\s+[.!?]+)*[\"')\]]*(?=\s|$)|(?<=[a-z]{2})[.!?]+(?=[A-Z][a-z])")
+_SENTENCE_END = re.compile(r"(?<![.!?])[.!?]+(?:\s+[.!?]+)*[\"')\]]*(?=\s|$)|(?<=[a-z]{2})[.!?]+(?=[A-Z][a-z])")
 _LIST_NUMBER = re.compile(r"\d{1,2}\.")
 
 

@@ -59,7 +59,7 @@ def extract_sections(report: str) -> dict[str, str]:
     Headers are mended and unified: misspellings, "CONCLUSION" and "FINDINGS AND IMPRESSION" (both impression), and
     names of projections such as "CHEST, TWO VIEWS" (findings). Where a section occurs more than once, the last one
     with any text counts. A report with neither findings nor impression yields `last_paragraph`, what follows the first
-    blank line of its last section, if there is one. Text before the first header is `preamble`.
+    blank line of its last section with text, if there is one. Text before the first header is `preamble`.
 
     Args:
         report: the whole text, with any kind of line break.
@@ -72,11 +72,10 @@ def extract_sections(report: str) -> dict[str, str]:
         {'preamble': 'CHEST RADIOGRAPH', 'findings': 'Clear lungs.', 'impression': 'Normal.'}
     """
     text = report.replace("\r\n", "\n").replace("\r", "\n")
-    parts = _parts(text)
-    names = [name for name, body in parts if body.strip()]
-    if "findings" not in names and "impression" not in names:
+    parts = [(name, body) for name, body in _parts(text) if body.strip()]
+    if parts and not {"findings", "impression"} & {name for name, _ in parts}:
         parts = _with_last_paragraph(parts)
-    return {name: " ".join(body.split()) for name, body in parts if body.strip()}
+    return {name: " ".join(body.split()) for name, body in parts}
 
 
 def _parts(text: str) -> list[tuple[str, str]]:

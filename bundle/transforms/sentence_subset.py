@@ -40,7 +40,7 @@ class SentenceSubset:
         favourite = torch.where(exists, draw, -1.0).argmax(1, keepdim=True)
         stays = (draw > 0.5).scatter(1, favourite, True) | (torch.rand(batch, 1) >= self.p)
         keep = attention_mask.bool() & (stays.gather(1, sentence.clamp_min(0)) | (sentence < 0))
-        order = (~keep).int().argsort(1, stable=True)
+        order = (~keep).to(torch.uint8).argsort(dim=1, stable=True)
         lengths = keep.sum(1)
         kept = torch.arange(length) < lengths[:, None]
         ids = input_ids.gather(1, order).masked_fill(~kept, self.pad)

@@ -103,15 +103,15 @@ def build(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _frontal_images(args: argparse.Namespace) -> list[_Image]:
-    keys = ["dicom_id", "subject_id", "study_id"]
-    metadata = _read_release(args.root, "metadata", [*keys, "ViewPosition"])
+    columns = ["dicom_id", "subject_id", "study_id", "ViewPosition"]
+    metadata = _read_release(args.root, "metadata", columns)
     split = _read_release(args.root, "split", ["dicom_id", "split"])
     frontal = metadata[metadata["ViewPosition"].isin(_VIEWS)]
     args.record.drop("view not PA or AP", len(metadata) - len(frontal))
-    table = frontal.merge(split, on="dicom_id", how="left", validate="one_to_one").head(args.limit)
+    split_of = dict(zip(split["dicom_id"], split["split"], strict=True))
     images = []
-    for row in table[[*keys, "ViewPosition", "split"]].itertuples(index=False):
-        image = _Image(*row)
+    for dicom, subject, study, view in zip(*(frontal[name].head(args.limit) for name in columns), strict=True):
+        image = _Image(dicom, subject, study, view, split_of.get(dicom))
         if image.split in _SPLITS:
             images.append(image)
         else:
@@ -176,7 +176,7 @@ def _item(image: _Image, reports: dict[str, dict[str, str]], args: argparse.Name
             args.record.reject(image.path, f"there is no report {image.folder}.txt under {args.reports or args.root}")
         return None
     sections = reports[image.study_id]
-    text = {name: sections[name] for name in ("findings", "impression") if name in sections}
+    text: dict[str, str] = {name: sections[name] for name in _SECTIONS[:2] if name in sections}
     if not text and args.last_paragraph and "last_paragraph" in sections:
         text = {"text": sections["last_paragraph"]}
     if not text:

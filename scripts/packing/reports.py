@@ -38,21 +38,21 @@ class SplitReports:
 def read_reports(
     items: Iterable[dict[str, Any]],
     report: Callable[[Mapping[str, Any]], str],
-    failed: Callable[[str, str], None],
+    failed: Callable[[str], None],
 ) -> SplitReports:
     """Takes the report text of each item.
 
     Args:
         items: items of one split.
         report: makes the text of an item.
-        failed: called with id and reason of each item without a report; may raise to stop.
+        failed: called with the reason of each item without a report, which names it; may raise to stop.
     """
     reports = SplitReports()
     for item in items:
         try:
             text = report(item)
         except DataError as error:
-            failed(item["id"], str(error))
+            failed(str(error))
             reports.skipped.append((item["id"], str(error)))
             continue
         reports.items.append(item)

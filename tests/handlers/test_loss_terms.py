@@ -55,3 +55,17 @@ def test_a_loss_without_terms_is_one_scalar() -> None:
     watch = Watch(Events.ITERATION_COMPLETED, step_scalars)
     make_trainer([LossTerms(), watch], loss=Single()).run()
     assert list(watch.seen[0]) == ["loss"]
+
+
+def test_a_validation_after_the_step_does_not_change_its_terms() -> None:
+    loss = ToyLoss()
+
+    def validate(engine: Any) -> None:
+        loss.last = {name: torch.tensor(-1.0) for name in loss.last}
+
+    watch = Watch(Events.ITERATION_COMPLETED, step_scalars)
+    trainer = make_trainer([LossTerms()], loss=loss)
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, validate)
+    watch.attach(trainer)
+    trainer.run()
+    assert all(scalars["contrastive"] > 0 for scalars in watch.seen)

@@ -118,14 +118,18 @@ def make_evaluator(
     metrics: dict[str, Any] | None = None,
     batches: list[dict[str, Any]] | None = None,
     network: nn.Module | None = None,
+    key_metric: dict[str, Any] | None = None,
 ) -> SupervisedEvaluator:
     torch.manual_seed(0)
-    return SupervisedEvaluator(
+    evaluator = SupervisedEvaluator(
         device="cpu",
         val_data_loader=make_batches() if batches is None else batches,
         network=ToyNetwork() if network is None else network,
         prepare_batch=prepare,
-        key_val_metric=metrics,
+        key_val_metric=key_metric,
         val_handlers=list(handlers),
         decollate=False,
     )
+    for name, metric in (metrics or {}).items():
+        metric.attach(evaluator, name)
+    return evaluator
