@@ -159,7 +159,8 @@ def _apply_voi(shade: np.ndarray, header: Dataset) -> np.ndarray:
     if not _has_voi_lut(header):
         voi.WindowCenter, voi.WindowWidth = header.WindowCenter, header.WindowWidth
         voi.VOILUTFunction = header.get("VOILUTFunction") or "LINEAR"
-        return apply_voi_lut(shade, voi)
+        with np.errstate(over="ignore"):  # far from its centre a steep sigmoid is 0
+            return apply_voi_lut(shade, voi)
     item = header.VOILUTSequence[0]
     # pydicom indexes 8-bit LUTs with 8-bit numbers, wrong for more than 256 entries; entries of 16 bits hold the same.
     item.LUTDescriptor = [*item.LUTDescriptor[:2], 16]

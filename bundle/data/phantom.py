@@ -34,7 +34,7 @@ _SMALLEST = 64
 _PAIR = 4  # every fourth seed is the second picture of the patient before it
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Phantom:
     """A synthetic chest radiograph and the whole truth about it.
 
@@ -64,12 +64,13 @@ class Phantom:
     @property
     def masks(self) -> dict[str, Mask]:
         """Truth by name, the union over places where a finding occurs twice; only what is present."""
-        return {name: self.mask(name) for name in CLASSES if any(f.name == name for f in self.findings)}
+        return {name: self.mask(name) for name, label in zip(CLASSES, self.labels, strict=True) if label}
 
     @property
     def labels(self) -> list[int]:
         """Multi-hot in the order of `CLASSES`."""
-        return [int(name in self.masks) for name in CLASSES]
+        present = {finding.name for finding in self.findings}
+        return [int(name in present) for name in CLASSES]
 
     @property
     def boxes(self) -> list[list[int]]:

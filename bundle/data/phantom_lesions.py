@@ -32,7 +32,7 @@ _AIR_RIM = {
 }  # widest rim in u, lowest part of wall
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Thorax:
     """What a finding needs to know of the body it is drawn into.
 
@@ -51,7 +51,7 @@ class Thorax:
     lungs: dict[str, Field]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lesion:
     """A drawn finding; all fields `[S, S]`.
 

@@ -79,8 +79,7 @@ def radiodensity(thorax: Thorax, view: str, lesions: Sequence[Lesion]) -> Field:
     """
     canvas, anatomy = thorax.canvas, thorax.anatomy
     outline = canvas.fill(body.body_outline(anatomy))
-    air, markings = _air(canvas, thorax.lungs), _markings(canvas, anatomy)
-    air = air * (1 - anatomy.haze * np.clip(0.10 * cloud(np.random.default_rng(anatomy.branching), 9, canvas.size), 0, 1))
+    air, markings = _air(thorax), _markings(canvas, anatomy)
     added = np.zeros_like(air)
     for lesion in lesions:
         air = air * (1 - lesion.filled) * (1 + 0.28 * lesion.bare * (1 - lesion.filled))
@@ -114,12 +113,15 @@ def develop(density: Field, exposure: Exposure, rng: np.random.Generator) -> npt
     return np.round(pixels * 255).astype(np.uint8)
 
 
-def _air(canvas: Canvas, lungs: dict[str, Field]) -> Field:
+def _air(thorax: Thorax) -> Field:
+    """Air that the rays cross, 1 in the middle of a lung; haze takes some of it unevenly."""
+    canvas, anatomy = thorax.canvas, thorax.anatomy
+    patches = 0.10 * cloud(np.random.default_rng(anatomy.branching), 9, canvas.size)
     air = np.zeros((canvas.size, canvas.size), np.float32)
-    for lung in lungs.values():
+    for lung in thorax.lungs.values():
         deep = 1 - np.exp(-canvas.depth(lung) / 0.07)
         air += lung * (0.62 + 0.38 * canvas.blur(deep, 0.01))
-    return air
+    return air * (1 - anatomy.haze * np.clip(patches, 0, 1))
 
 
 def _markings(canvas: Canvas, anatomy: Anatomy) -> Field:

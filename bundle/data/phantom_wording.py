@@ -60,7 +60,7 @@ STATED = {
         "{size} {side} pneumothorax with a visible pleural line.",
         "A {size} pneumothorax is present on the {side}.",
         "A thin pleural line along the {side} chest wall indicates a {size} pneumothorax.",
-        "Lung markings do not reach the {side} apex, due to a {size} pneumothorax.",
+        "Lung markings stop short of the {side} apex, due to a {size} pneumothorax.",
         "{size} rim of air surrounds the {side} lung, compatible with pneumothorax.",
     ),
     "nodule": (

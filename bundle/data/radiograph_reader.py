@@ -125,17 +125,19 @@ def _read_picture(path: Path, kind: str, draft: int | None) -> Radiograph:
         if draft is not None and max(image.size) // 2 >= draft:
             image.draft("L", (max(width // 2, 1), max(height // 2, 1)))
         turned = image.getexif().get(_EXIF_ORIENTATION) in _EXIF_TURNED
-        pixels = _grey(ImageOps.exif_transpose(image))
+        ImageOps.exif_transpose(image, in_place=True)
+        pixels = _grey(image)
     return Radiograph(pixels, None, (width, height) if turned else (height, width))
 
 
 def _grey(image: Image.Image) -> np.ndarray:
+    """Pixels [H, W] that may be written to, which a view on Pillow's own may not."""
     if image.mode.startswith("I;16"):
-        return np.asarray(image).astype(np.uint16, copy=False)
+        return np.array(image, dtype=np.uint16)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    return np.asarray(image.convert("L"))
+    return np.array(image if image.mode == "L" else image.convert("L"))
 
 
 def _read_nifti(path: Path) -> Radiograph:

@@ -13,13 +13,13 @@ from monai.engines import Workflow
 
 from .atomic import replacing
 from .json_lines import read_json_lines
+from .throughput import FIGURES
 
 __all__ = ["Curves", "draw_curves"]
 
 Records = Sequence[Mapping[str, Any]]
 
-_SPEED = {"pairs_per_s", "ms_per_step", "data_share", "pairs_per_s_mean", "seconds_left", "peak_memory_gib"}
-_NOT_LOSSES = _SPEED | {"iteration", "epoch", "learning_rate", "gradient_norm"}
+_NOT_LOSSES = {"iteration", "epoch", "learning_rate", "gradient_norm", *FIGURES}
 
 
 class Curves:

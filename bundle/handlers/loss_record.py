@@ -23,8 +23,7 @@ class LossRecord:
     Args:
         path: the file.
         every: steps between two writes. Each write waits for the device: 1 costs nothing on a CPU; on a GPU take a
-            larger number that divides the interval between checkpoints, and list this handler before the one that
-            saves them, or a kill may leave a gap.
+            larger number and call `flush` before each checkpoint is saved, or a kill may leave a gap.
     """
 
     def __init__(self, path: str | Path, every: int = 1) -> None:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from ignite.engine import Events
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from monai.engines import Workflow
 from torch import Tensor
@@ -18,7 +20,7 @@ from .atomic import replacing
 
 __all__ = ["Pictures", "draw_sheet"]
 
-Row = dict[str, Tensor]
+Row = dict[str, np.ndarray]
 
 _INCHES = 2.4  # side of one picture
 
@@ -98,7 +100,7 @@ def _rows(
     }
     if "logits" in prediction:
         columns["decoder"] = prediction["logits"].float().sigmoid()
-    return [{name: column[place, 0].float().cpu() for name, column in columns.items()} for place in places]
+    return [{name: column[place, 0].float().cpu().numpy() for name, column in columns.items()} for place in places]
 
 
 def _enlarged(attention: Tensor, size: torch.Size) -> Tensor:
@@ -135,12 +137,12 @@ def _radiograph(axis: Axes, row: Row) -> None:
 
 
 def _attention(axis: Axes, row: Row) -> None:
-    lowest, highest = row["attention"].aminmax()
-    _glow(axis, (row["attention"] - lowest) / (highest - lowest).clamp(min=1e-12))
+    above = row["attention"] - row["attention"].min()
+    _glow(axis, above / max(above.max(), 1e-12))
 
 
 def _masks(axis: Axes, row: Row) -> None:
-    axis.imshow(row["mask"], cmap="Reds", vmin=0, vmax=1, alpha=0.6 * row["mask"])
+    axis.imshow(row["mask"], cmap=ListedColormap(["red"]), alpha=0.5 * row["mask"])
     _outline(axis, row["body"], "cyan")
 
 
@@ -149,12 +151,12 @@ def _decoder(axis: Axes, row: Row) -> None:
     _outline(axis, row["mask"], "white")
 
 
-def _glow(axis: Axes, strength: Tensor) -> None:
+def _glow(axis: Axes, strength: np.ndarray) -> None:
     """A map in [0, 1] over the radiograph, which stays clear where the map is low."""
     axis.imshow(strength, cmap="inferno", vmin=0, vmax=1, alpha=0.7 * strength)
 
 
-def _outline(axis: Axes, mask: Tensor, colour: str) -> None:
+def _outline(axis: Axes, mask: np.ndarray, colour: str) -> None:
     """The border of a mask; matplotlib would warn where there is none."""
     if mask.min() < 0.5 < mask.max():
         axis.contour(mask, levels=[0.5], colors=colour, linewidths=0.8)

@@ -11,6 +11,8 @@ from torch import nn
 
 from bundle.networks.checkpoint import save_weights
 
+from .revision import git_revision
+
 __all__ = ["SaveNetworks"]
 
 
@@ -55,10 +57,13 @@ class SaveNetworks:
     def __call__(self, engine: Engine) -> None:
         """Write every part."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        metrics = self.evaluator.state.metrics if self.evaluator is not None else {}
+        facts = {
+            "metrics": self.evaluator.state.metrics if self.evaluator is not None else {},
+            "iterations": engine.state.iteration,
+            "git": git_revision(),
+        }
         state = self.network.state_dict()
         for file, attributes in self.parts.items():
             prefixes = tuple(f"{name}." for name in attributes) or ("",)
             chosen = {key: value for key, value in state.items() if key.startswith(prefixes)}
-            card = self.card | {"part": file, "metrics": metrics, "iterations": engine.state.iteration}
-            save_weights(chosen, self.folder / f"{file}.safetensors", card)
+            save_weights(chosen, self.folder / f"{file}.safetensors", self.card | facts | {"part": file})

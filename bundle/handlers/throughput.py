@@ -14,7 +14,9 @@ import torch.distributed as dist
 from ignite.engine import Events
 from monai.engines import SupervisedTrainer
 
-__all__ = ["Throughput", "peak_memory_gib"]
+__all__ = ["FIGURES", "Throughput", "peak_memory_gib"]
+
+FIGURES = ("pairs_per_s", "ms_per_step", "data_share", "pairs_per_s_mean", "seconds_left", "peak_memory_gib")
 
 
 class Throughput:

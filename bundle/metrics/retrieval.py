@@ -20,7 +20,7 @@ __all__ = ["RetrievalMetric", "chance_recall", "first_hit_ranks", "retrieval_ran
 
 
 def first_hit_ranks(
-    query: Tensor, gallery: Tensor, query_group: Tensor, gallery_group: Tensor, chunk: int = 1024
+    query: Tensor, gallery: Tensor, query_group: Tensor, gallery_group: Tensor, chunk: int = 256
 ) -> Tensor:
     """Place of the best item that belongs to each query, among all items of the gallery by falling similarity.
 
@@ -53,7 +53,7 @@ def first_hit_ranks(
     return torch.cat(ranks)
 
 
-def retrieval_ranks(image: Tensor, text: Tensor, text_id: Tensor, chunk: int = 1024) -> tuple[Tensor, Tensor]:
+def retrieval_ranks(image: Tensor, text: Tensor, text_id: Tensor, chunk: int = 256) -> tuple[Tensor, Tensor]:
     """Ranks of N pairs in both directions; a text that several images share is one text.
 
     Args:

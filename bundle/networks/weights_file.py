@@ -15,15 +15,16 @@ from bundle.networks.errors import WeightsError
 
 __all__ = ["bare_name", "read_weights"]
 
-_WRAPPERS = ("state_dict", "model_state_dict", "model")  # entries under which training checkpoints keep the weights
+# Entries under which training checkpoints keep the weights; "objects" is that of our own, around "network".
+_WRAPPERS = ("objects", "network", "state_dict", "model_state_dict", "model")
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """Read the tensors of a weights file or training checkpoint, never running code that it may contain.
 
     Args:
-        path: `.safetensors`, or a PyTorch file (`.pt`, `.pth`, ...), which may keep the weights in an entry
-            `state_dict`, `model_state_dict` or `model` among others.
+        path: `.safetensors`, or a PyTorch file (`.pt`, `.pth`, ...): the weights, or a training checkpoint that keeps
+            them in an entry `state_dict`, `model_state_dict`, `model` or `network`, as those of this bundle do.
 
     Returns:
         Tensors on the CPU by name, prefixes of DDP (`module.`) and `torch.compile` taken off.
@@ -38,7 +39,6 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     for entry in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(entry), Mapping):
             content = content[entry]
-            break
     tensors = content if isinstance(content, Mapping) else {}
     tensors = {bare_name(str(name)): value for name, value in tensors.items() if isinstance(value, torch.Tensor)}
     if not tensors:

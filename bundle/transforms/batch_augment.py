@@ -33,16 +33,24 @@ class CenterCrop:
 
 
 class BatchAugment:
-    """Warp images and body masks together, crop at random, then change intensities.
+    """Warp images and body masks together, crop, then change intensities.
 
     Args:
         size: side of the square that is cut out, in px; the input's side gives no crop.
         warps: each maps a batch size to matrices `[B, 3, 3]` in coordinates of [-1, 1], from output to input.
         intensities: each maps images `[B, 1, H, W]` in [0, 1] to the same.
+        random_crop: place the square at random; in the centre otherwise.
     """
 
-    def __init__(self, size: int, warps: Sequence[Warp] = (), intensities: Sequence[Intensity] = ()) -> None:
+    def __init__(
+        self,
+        size: int,
+        warps: Sequence[Warp] = (),
+        intensities: Sequence[Intensity] = (),
+        random_crop: bool = True,
+    ) -> None:
         self.size = size
+        self.random_crop = random_crop
         self.warps = list(warps)
         self.intensities = list(intensities)
 
@@ -56,7 +64,7 @@ class BatchAugment:
         Returns:
             Image and body of `[B, 1, size, size]`; what comes from outside the image is black and no body.
         """
-        matrix = self._random_crop(image)
+        matrix = self._crop(image)
         for warp in self.warps:
             matrix = warp(len(image)) @ matrix
         grid = _sampling_grid(matrix.to(image.device, non_blocking=True), self.size)
@@ -68,14 +76,15 @@ class BatchAugment:
             image = change(image)
         return image, body
 
-    def _random_crop(self, image: Tensor) -> Tensor:
-        """Matrices `[B, 3, 3]` that show a random window of whole pixels."""
+    def _crop(self, image: Tensor) -> Tensor:
+        """Matrices `[B, 3, 3]` that show a window of whole pixels."""
         batch, (height, width) = len(image), image.shape[-2:]
         if min(height, width) < self.size:
             raise ValueError(f"cannot cut {self.size} px out of images of {height} x {width} px")
         matrix = torch.eye(3).repeat(batch, 1, 1)
         for axis, side in ((0, width), (1, height)):
-            start = torch.randint(side - self.size + 1, (batch,))
+            room = side - self.size
+            start = torch.randint(room + 1, (batch,)) if self.random_crop else torch.full((batch,), room // 2)
             matrix[:, axis, axis] = self.size / side
             matrix[:, axis, 2] = (2 * start + self.size) / side - 1
         return matrix

@@ -55,7 +55,7 @@ def build(args: argparse.Namespace) -> dict[str, Any]:
     named = {role: getattr(args, f"{role}_column") for role in GUESSES}
     columns = choose_columns(table, args.table, named)
     root = (args.root or args.table.parent).absolute()
-    rows = list(usable_rows(table, columns, root, args))
+    rows = list(usable_rows(table, columns, args.table, root, args.sections, args.record))
     rows = _with_existing_image(rows, root, args)
     rows = [row for row in rows if _is_wanted(row, args)]
     joined: list[list[str]] = []

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from bundle.data.datalist_form import SPLITS
 from bundle.data.errors import DataError
 from bundle.data.phantom import SYNTHETIC, Phantom, draw_phantom
 from bundle.data.phantom_files import write_mask_png, write_phantom_dicom, write_phantom_png
@@ -59,9 +61,9 @@ def build(args: argparse.Namespace) -> dict[str, Any]:
     first = args.seed * _SEEDS_APART
     items = _draw_all(range(first, first + count), args)
     splits = split_by_group([item["patient"] for item in items], args.validation, args.test, args.seed)
-    of = {name: [item for item, split in zip(items, splits, strict=True) if split == name] for name in set(splits)}
-    of["training"], subsets = mark_subsets(of["training"], seed=args.seed)
-    return {**_header(args), "subsets": subsets, **of}
+    of = {name: [item for item, split in zip(items, splits, strict=True) if split == name] for name in SPLITS}
+    training, subsets = mark_subsets(of["training"], seed=args.seed)
+    return {**_header(args), "subsets": subsets, **of, "training": training}
 
 
 def _header(args: argparse.Namespace) -> dict[str, Any]:
@@ -82,9 +84,11 @@ def _header(args: argparse.Namespace) -> dict[str, Any]:
 
 def _draw_all(seeds: range, args: argparse.Namespace) -> list[dict[str, Any]]:
     draw = partial(_draw_one, out=Path(args.out), size=args.size, image_format=args.format)
-    if not args.workers or args.workers < 2:
+    if args.workers == 1:
         return [draw(seed) for seed in seeds]
-    with ProcessPoolExecutor(args.workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    # new processes, since a fork of one whose libraries run threads may hang
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(args.workers, spawn, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
         return list(pool.map(draw, seeds, chunksize=32))
 
 

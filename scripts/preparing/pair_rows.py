@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import pandas as pd
 
 from bundle.data.errors import DataError
 from bundle.transforms.report_sections import extract_sections
+from scripts.preparing.record import Record
 from scripts.preparing.table import find_column
 
 __all__ = ["GUESSES", "VIEWS", "PairRow", "choose_columns", "usable_rows"]
@@ -30,6 +30,8 @@ GUESSES = {
 }
 """Column names that are recognised without an option, by what the column holds."""
 
+VIEWS = ("PA", "AP", "L")
+
 _SPLIT_NAMES = {
     "train": "training",
     "training": "training",
@@ -43,12 +45,18 @@ _SPLIT_NAMES = {
 }
 _VIEW_OF = {"pa": "PA", "posteroanterior": "PA", "ap": "AP", "anteroposterior": "AP"}
 _VIEW_OF |= dict.fromkeys(("l", "ll", "lat", "lateral", "left lateral"), "L")
-VIEWS = ("PA", "AP", "L")
 
 
 @dataclass
 class PairRow:
-    """A usable row of the table."""
+    """A usable row of the table.
+
+    Attributes:
+        where: file, row and image, for messages.
+        item: the item of the data list.
+        group: what must not be in two splits: the patient, else the study, else the item itself.
+        split: the split that the table names, if it does.
+    """
 
     where: str
     item: dict[str, Any]
@@ -56,48 +64,82 @@ class PairRow:
     split: str | None
 
 
-def _columns(table: pd.DataFrame, args: argparse.Namespace) -> dict[str, str]:
-    """The column of each role that the table has; a column without any value counts as absent unless it was named."""
+def choose_columns(table: pd.DataFrame, source: Path, named: Mapping[str, str | None]) -> dict[str, str]:
+    """Find the column of each role of `GUESSES`.
+
+    Args:
+        table: the table.
+        source: its file, for messages.
+        named: the column that the user named, or None, by role.
+
+    Returns:
+        Column by role, for the roles that the table has. A recognised column without any value counts as absent.
+
+    Raises:
+        DataError: a named column is missing or empty, or nothing was found for the image or for the report.
+    """
     found = {}
     for role, names in GUESSES.items():
-        named = getattr(args, f"{role}_column")
-        if named is not None:
-            found[role] = find_column(table, args.table, named)
-            if not table[named].notna().any():
-                raise DataError(f"{args.table}: the column '{named}' is empty")
-        else:
-            present = [name for name in names if name in table.columns and table[name].notna().any()]
+        name = named[role]
+        if name is None:
+            present = [guess for guess in names if guess in table.columns and table[guess].notna().any()]
             found.update({role: present[0]} if present else {})
-    wanted = {"image": "--image-column"}
+        elif table[find_column(table, source, name)].isna().all():
+            raise DataError(f"{source}: the column '{name}' is empty")
+        else:
+            found[role] = name
+    if "image" not in found:
+        raise _not_recognised("image", "--image-column", table, source)
     if not found.keys() & {"text", "findings", "impression"}:
-        wanted["text"] = "--text-column, or --findings-column and --impression-column"
-    for role, option in wanted.items():
-        if role not in found:
-            raise DataError(
-                f"{args.table}: no column with the {role} was recognised; name it with {option}; "
-                f"the columns are {', '.join(table.columns)}"
-            )
+        raise _not_recognised("text", "--text-column, --findings-column or --impression-column", table, source)
     return found
 
 
-def _usable_rows(
-    table: pd.DataFrame, columns: dict[str, str], root: Path, args: argparse.Namespace
+def _not_recognised(role: str, option: str, table: pd.DataFrame, source: Path) -> DataError:
+    columns = ", ".join(table.columns)
+    return DataError(
+        f"{source}: no column with the {role} was recognised; name it with {option}; the columns are {columns}"
+    )
+
+
+def usable_rows(
+    table: pd.DataFrame, columns: Mapping[str, str], source: Path, root: Path, sections: bool, record: Record
 ) -> Iterator[PairRow]:
+    """Turn rows into items.
+
+    Args:
+        table: the table.
+        columns: column by role.
+        source: the table's file, for messages.
+        root: folder that image paths are relative to.
+        sections: whether the report's text is searched for findings and impression.
+        record: takes the rows that can't be used: no image, patient or report, an id or image that occurred before.
+
+    Yields:
+        The usable rows. Whether their images exist is not asked.
+
+    Raises:
+        DataError: a row can't be used and `record` stops at the first.
+    """
     seen: dict[str, str] = {}
     cells = zip(*(table[name] for name in columns.values()), strict=True)
     for number, values in enumerate(cells, start=2):  # as a spreadsheet counts: row 1 holds the names
         row = dict(zip(columns, values, strict=True))
-        where = f"{args.table} row {number} ({row['image']})"
+        where = f"{source} row {number} ({row['image'] or 'no image'})"
         try:
-            usable = _row(where, row, root, args.sections)
-            for key in ("id", "image"):
-                before = seen.setdefault(f"{key} {usable.item[key]}", where)
-                if before != where:
-                    raise DataError(f"its {key} '{usable.item[key]}' is also that of {before}")
+            usable = _row(where, row, root, sections)
+            _check_new(usable, seen)
         except DataError as error:
-            args.record.reject(where, str(error))
+            record.reject(where, str(error))
             continue
         yield usable
+
+
+def _check_new(row: PairRow, seen: dict[str, str]) -> None:
+    for key in ("id", "image"):
+        before = seen.setdefault(f"{key} {row.item[key]}", row.where)
+        if before != row.where:
+            raise DataError(f"its {key} '{row.item[key]}' is also that of {before}")
 
 
 def _row(where: str, row: dict[str, str | None], root: Path, sections: bool) -> PairRow:

@@ -71,6 +71,8 @@ def test_every_format_comes_out_the_same_way_up(tmp_path: Path, name: str) -> No
     pixels = radiograph.pixels.astype(float)
     shade = (pixels - pixels.min()) / (pixels.max() - pixels.min())
     assert radiograph.size == pixels.shape == (48, 64)
+    assert radiograph.pixels.flags.writeable
+    assert radiograph.pixels.flags.c_contiguous
     assert np.abs(shade - (QUARTERS - 20) / 230).max() < 0.02
 
 
@@ -114,6 +116,13 @@ def test_transparent_is_black(tmp_path: Path, mode: str) -> None:
     image.putalpha(Image.fromarray(np.array([[255, 0, 51]], dtype=np.uint8)))
     image.save(tmp_path / "x.png")
     assert read_radiograph(tmp_path / "x.png").pixels.tolist() == [[200, 0, 20]]
+
+
+def test_exif_orientation_of_sixteen_bits(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(QUARTERS16).copy()).save(tmp_path / "x.png", exif=exif)
+    assert np.array_equal(read_radiograph(tmp_path / "x.png").pixels, QUARTERS16)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,9 @@ def test_scalars_of_a_step(decollate: bool) -> None:
     assert list(watch.seen[0]) == ["loss", "contrastive", "pseudo_segmentation", "gradient_norm"]
     assert all(isinstance(value, torch.Tensor) and value.shape == () for value in watch.seen[0].values())
     assert not any(value.requires_grad for value in watch.seen[0].values())
-    torch.testing.assert_close(watch.seen[0]["loss"], watch.seen[0]["contrastive"] + watch.seen[0]["pseudo_segmentation"])
+    torch.testing.assert_close(
+        watch.seen[0]["loss"], watch.seen[0]["contrastive"] + watch.seen[0]["pseudo_segmentation"]
+    )
 
 
 def test_a_loss_without_terms_is_one_scalar() -> None:

@@ -12,7 +12,7 @@ import torch
 from ignite.engine import Engine, Events
 from toy_training import make_batches, make_trainer
 
-from bundle.handlers.throughput import Throughput, peak_memory_gib
+from bundle.handlers.throughput import FIGURES, Throughput, peak_memory_gib
 
 
 class Clock:
@@ -59,6 +59,7 @@ def test_figures_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer.run()
     # Steps counted: 4, 4 | 53, 4, 4 seconds; of them waiting 1, 1 | 50, 1, 1. Validation between epochs is no step.
     figures = trainer.state.throughput
+    assert tuple(figures) == FIGURES
     assert figures["pairs_per_s"] == pytest.approx(20 / 69)
     assert figures["pairs_per_s_mean"] == pytest.approx(20 / 69)
     assert figures["ms_per_step"] == pytest.approx(1000 * 69 / 5)

@@ -15,7 +15,7 @@ from torch.multiprocessing import spawn
 from bundle.metrics.retrieval import RetrievalMetric, chance_recall, first_hit_ranks, retrieval_ranks
 
 
-def ranks(scores: list[list[float]], query_group: list[int], gallery_group: list[int], chunk: int = 1024) -> list[int]:
+def ranks(scores: list[list[float]], query_group: list[int], gallery_group: list[int], chunk: int = 256) -> list[int]:
     """Ranks where the similarities are given: the gallery is the unit vectors."""
     query = torch.tensor(scores)
     groups = torch.tensor(query_group), torch.tensor(gallery_group)
@@ -136,7 +136,9 @@ def test_values_and_names() -> None:
 def test_the_median_rank_of_an_even_number_is_between() -> None:
     data = pairs()
     result = measured(data, [list(range(12))]).aggregate()
-    expected = retrieval_ranks(data["image_embedding"], data["text_embedding"], data["text_id"])[0].double().sort().values
+    expected = (
+        retrieval_ranks(data["image_embedding"], data["text_embedding"], data["text_id"])[0].double().sort().values
+    )
     assert result["retrieval_median_rank_image_to_text"] == float(expected[5:7].mean())
 
 

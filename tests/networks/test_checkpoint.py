@@ -105,7 +105,7 @@ def test_an_interrupted_write_leaves_the_old_weights_and_no_wrong_card(
     assert [file.name for file in tmp_path.iterdir()] == ["pair.safetensors"]
 
 
-@pytest.mark.parametrize("entry", [None, "model", "state_dict", "model_state_dict"])
+@pytest.mark.parametrize("entry", [None, "network", "model", "state_dict", "model_state_dict"])
 @pytest.mark.parametrize("wrapper", ["", "module.", "_orig_mod.module.", "module._orig_mod."])
 def test_training_checkpoints_are_unwrapped(entry: str | None, wrapper: str, tmp_path: Path) -> None:
     network, fresh = Pair(), Pair()
@@ -114,6 +114,14 @@ def test_training_checkpoints_are_unwrapped(entry: str | None, wrapper: str, tmp
         state = {"epoch": 3, entry: state, "optimizer": {"state": {}, "lr": 0.1}}
     torch.save(state, tmp_path / "checkpoint.pt")
     load_weights(fresh, tmp_path / "checkpoint.pt")
+    assert same(network, fresh)
+
+
+def test_the_network_of_a_checkpoint_to_resume_from_is_found(tmp_path: Path) -> None:
+    network, fresh = Pair(), Pair()
+    objects = {"network": network.state_dict(), "optimizer": {"state": {0: {"step": torch.ones(1)}}}}
+    torch.save({"objects": objects, "iteration": 5, "random": [torch.zeros(3)]}, tmp_path / "checkpoint.pt")
+    assert load_weights(fresh, tmp_path / "checkpoint.pt").complete
     assert same(network, fresh)
 
 

@@ -47,11 +47,7 @@ def test_lungs_as_dark_as_air_are_filled() -> None:
 def test_a_lung_that_opens_to_the_air_is_body() -> None:
     image, inside = trunk(lung=70)
     image[:30, 40:48] = 70  # the neck is as dark as the lung
-    mask = body_mask(image)
-    assert mask[60, 44]
-    assert mask[60, 84]
-    inside[:30, 40:48] = True
-    assert hugs(mask, inside)
+    assert body_mask(image)[inside].all()
 
 
 def test_a_negative_is_turned_round() -> None:

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+from matplotlib.figure import Figure
+from monai.handlers import ValidationHandler
+from toy_training import bright, make_evaluator, make_trainer
+
+from bundle.handlers.curves import Curves, draw_curves
+from bundle.handlers.log_terms import LogTerms
+from bundle.handlers.metrics_log import MetricsLog
+from bundle.handlers.named_metrics import NamedMetrics
+from bundle.handlers.throughput import Throughput
+from bundle.metrics.mask_overlap import MaskOverlap
+from bundle.metrics.retrieval import RetrievalMetric
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, dict[str, list[tuple[float, float]]]]]:
+    """The lines of every figure that is saved: points by label by axis."""
+    seen = []
+    save = Figure.savefig
+
+    def look(self: Figure, *args: Any, **kwargs: Any) -> None:
+        seen.append(
+            {
+                a.get_ylabel(): {line.get_label(): list(zip(*line.get_data(), strict=True)) for line in a.lines}
+                for a in self.axes
+            }
+        )
+        save(self, *args, **kwargs)
+
+    monkeypatch.setattr(Figure, "savefig", look)
+    return seen
+
+
+def test_what_is_drawn_where(tmp_path: Path, drawn: list) -> None:
+    training = [
+        {"iteration": 5, "epoch": 0.5, "loss": 3.0, "contrastive": 2.0, "learning_rate": 0.1, "pairs_per_s": 9.0},
+        {"iteration": 10, "epoch": 1.0, "loss": 2.0, "contrastive": 1.0, "late": 0.5, "learning_rate": 0.2},
+    ]
+    validations = [
+        {
+            "iteration": 10,
+            "epoch": 1,
+            "retrieval_r5_image_to_text": 0.4,
+            "retrieval_r5_image_to_text_over_chance": 8.0,
+            "retrieval_median_rank_image_to_text": 3.0,
+            "decoder_mask_dice": 0.7,
+            "collapse_image": 0.2,
+            "validation_loss": 2.5,
+            "data_share": 0.1,
+        }
+    ]
+    draw_curves(training, validations, tmp_path / "curves.png")
+    assert drawn[0] == {
+        "loss": {
+            "loss": [(0.5, 3.0), (1.0, 2.0)],
+            "contrastive": [(0.5, 2.0), (1.0, 1.0)],
+            "late": [(1.0, 0.5)],
+            "validation_loss": [(1, 2.5)],
+        },
+        "learning rate": {"learning_rate": [(0.5, 0.1), (1.0, 0.2)]},
+        "gradient norm": {},
+        "recall": {"retrieval_r5_image_to_text": [(1, 0.4)]},
+        "masks": {"decoder_mask_dice": [(1, 0.7)]},
+        "collapse": {"collapse_image": [(1, 0.2)]},
+    }
+
+
+def test_a_run_redraws_after_each_validation_with_that_validation(tmp_path: Path, drawn: list) -> None:
+    metrics = {"retrieval": NamedMetrics(RetrievalMetric()), "masks": NamedMetrics(MaskOverlap(bright))}
+    evaluator = make_evaluator(metrics=metrics)
+    log = MetricsLog(tmp_path / "metrics.jsonl", evaluator)
+    handlers = [Throughput(0), LogTerms(1, tmp_path), ValidationHandler(1, evaluator), log, Curves(tmp_path, evaluator)]
+    make_trainer(handlers, epochs=3).run()
+    assert [len(figure["masks"]["decoder_mask_dice"]) for figure in drawn] == [1, 2, 3]
+    assert [len(figure["loss"]["contrastive"]) for figure in drawn] == [2, 4, 6]
+    assert set(drawn[-1]["loss"]) == {"loss", "contrastive", "pseudo_segmentation"}
+    picture = cv2.imread(str(tmp_path / "curves.png"))
+    assert picture.shape == (700, 1500, 3)
+
+
+def test_no_records_make_an_empty_picture(tmp_path: Path) -> None:
+    draw_curves([], [], tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 1000
