@@ -35,7 +35,8 @@ class ShardedBatchSampler(Sampler[list[int]]):
         rank: number of this process; by default asked of `torch.distributed` when the sampler is used.
 
     Raises:
-        ValueError: batch size below 1, or rank outside 0 .. world_size - 1.
+        ValueError: batch size below 1, rank outside 0 .. world_size - 1, or (here or when used) fewer items than one
+            global batch with `drop_last`.
 
     Example:
         >>> sampler = ShardedBatchSampler(8, batch_size=2, shuffle=False, world_size=2, rank=1)
@@ -65,7 +66,7 @@ class ShardedBatchSampler(Sampler[list[int]]):
         self.epoch = 0
         self.start = 0
         if world_size is not None and rank is not None:
-            self._share()
+            self._global_batch()
 
     def _share(self) -> tuple[int, int]:
         """World size and rank in force now: processes may be joined after the sampler was made."""

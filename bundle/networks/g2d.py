@@ -87,5 +87,6 @@ class G2D(nn.Module):
 
     def _idle(self, features: list[Tensor]) -> Tensor:
         """Zero that touches all that only the decoder reads: its gradients are zero, and DDP waits for none."""
-        touched = [*features, *(p for p in self.decoder.parameters() if p.requires_grad)]
+        decoder = self.decoder.parameters() if self.decoder is not None else ()
+        touched = [*features, *(p for p in decoder if p.requires_grad)]
         return 0 * torch.stack([x.flatten()[0].float() for x in touched]).sum()

@@ -35,7 +35,8 @@ class Record:
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count items that a rule of the data set leaves out; none is an error."""
-        self.filters[reason] += count
+        if count:
+            self.filters[reason] += count
 
     def reject(self, item: str, reason: str) -> None:
         """Leave an unusable item out, or stop.

@@ -132,4 +132,5 @@ def test_record_stops_or_collects() -> None:
     record.reject("a.png", "torn")
     record.drop("dark")
     record.drop("dark", 2)
+    record.drop("blurred", 0)
     assert record.lines() == ["left out: 3 (dark)", "unusable and skipped: 1", "  a.png: torn"]

@@ -27,7 +27,7 @@ IMAGES = [
     ("13000013", "53000002", "0b000000-00000002", "LL", "train"),
 ]
 REPORTS = {
-    "50414267": " FINAL REPORT\n EXAMINATION:  CHEST\n \n FINDINGS: \n \n Clear\n lungs.\n \n IMPRESSION: No process.\n",
+    "50414267": " FINAL REPORT\n EXAM:  CHEST\n \n FINDINGS: \n \n Clear\n lungs.\n \n IMPRESSION: No process.\n",
     "53189527": " FINAL REPORT\r\n \r\n IMPRESSION: \r\n \r\n Unchanged small\r\n effusion.\r\n",
     "51029426": " FINAL REPORT\n FINDINGS: Tube in place.\n",
     "52000001": " IMPRESSION: Old one.\n FINDINGS: Heart is large.\n IMPRESSION: New \ufffd one.\n IMPRESSION: \n",

@@ -1,0 +1,167 @@
+"""Interrupted and continued runs against an uninterrupted one, in one process (real kills: test_resume_runs.py)."""
+
+import logging
+import os
+import random
+import signal
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Events
+from monai.engines import SupervisedTrainer
+from torch.utils.data import DataLoader, TensorDataset
+
+from bundle.data.batch_sampler import ShardedBatchSampler
+from bundle.handlers.resume import Resume, newest_checkpoint
+from bundle.handlers.sampler_position import SamplerPosition
+
+EPOCHS, BATCHES = 3, 5
+
+
+class Killed(Exception):
+    pass
+
+
+def collate(rows):
+    image, label = zip(*rows, strict=True)
+    return {"image": torch.stack(image), "label": torch.stack(label)}
+
+
+def run(folder, kill_at=None, every=2, signal_at=None, guard=None, batch_size=4):
+    """Train until the end, a kill or a signal; each loss also depends on every random generator."""
+    torch.manual_seed(1)
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    network = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Dropout(0.3), torch.nn.Linear(5, 1))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 4, 0.5)
+    data = TensorDataset(torch.arange(20 * 6.0).reshape(20, 6) / 120, torch.arange(20.0)[:, None] / 20)
+    sampler = ShardedBatchSampler(data, batch_size)
+    generator = torch.Generator()
+    loader = DataLoader(data, batch_sampler=sampler, collate_fn=collate, generator=generator)
+    losses = {}
+
+    def noisy(prediction, target):
+        noise = random.random() + np.random.rand()  # noqa: NPY002
+        return torch.nn.functional.mse_loss(prediction, target) + 1e-3 * noise
+
+    trainer = SupervisedTrainer(
+        device=torch.device("cpu"),
+        max_epochs=EPOCHS,
+        train_data_loader=loader,
+        network=network,
+        optimizer=optimizer,
+        loss_function=noisy,
+        decollate=False,
+        train_handlers=[SamplerPosition(sampler)],
+    )
+
+    @trainer.on(Events.ITERATION_COMPLETED)
+    def _record(engine):
+        losses[engine.state.iteration] = engine.state.output["loss"].item()
+        scheduler.step()
+        if engine.state.iteration == signal_at:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    objects = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
+    Resume(folder, objects, every=every, guard=guard).attach(trainer)
+
+    @trainer.on(Events.ITERATION_COMPLETED)
+    def _kill(engine):
+        if engine.state.iteration == kill_at:
+            raise Killed
+
+    trainer.run()
+    return losses
+
+
+@pytest.fixture(autouse=True)
+def _keep_signal_handler():
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.mark.parametrize("kill_at", [1, 4, 5, 7, 10, 14, 15])
+def test_killed_run_continues_bit_for_bit(tmp_path, whole, kill_at):
+    with pytest.raises(Killed):
+        run(tmp_path, kill_at=kill_at)
+    rest = run(tmp_path)
+    assert max(rest) == EPOCHS * BATCHES
+    assert min(rest) <= kill_at + 1
+    assert rest == {iteration: whole[iteration] for iteration in rest}
+
+
+def test_killed_twice(tmp_path, whole):
+    for kill_at in (6, 11):
+        with pytest.raises(Killed):
+            run(tmp_path, kill_at=kill_at)
+    rest = run(tmp_path)
+    assert rest == {iteration: whole[iteration] for iteration in rest}
+
+
+def test_finished_run_does_not_train_again(tmp_path):
+    run(tmp_path)
+    assert run(tmp_path) == {}
+
+
+def test_sigterm_saves_and_exits_with_0(tmp_path, whole):
+    with pytest.raises(SystemExit) as stopped:
+        run(tmp_path, signal_at=8, every=100)
+    assert stopped.value.code == 0
+    assert newest_checkpoint(tmp_path).stem == "checkpoint_0000000008"
+    rest = run(tmp_path)
+    assert rest == {iteration: whole[iteration] for iteration in range(9, 16)}
+
+
+@pytest.mark.parametrize("tear", ["cut", "empty", "flip"])
+def test_torn_newest_checkpoint_falls_back_and_says_so(tmp_path, whole, caplog, tear):
+    with pytest.raises(Killed):
+        run(tmp_path, kill_at=9)
+    newest = newest_checkpoint(tmp_path)
+    content = bytearray(newest.read_bytes())
+    if tear == "flip":
+        content[len(content) // 2] ^= 0xFF
+    newest.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "flip": content}[tear])
+    with caplog.at_level(logging.WARNING):
+        rest = run(tmp_path)
+    assert f"{newest} is torn" in caplog.text
+    assert min(rest) == 7
+    assert rest == {iteration: whole[iteration] for iteration in rest}
+
+
+def test_only_the_newest_stay_and_no_partial_file(tmp_path):
+    run(tmp_path)
+    assert [path.name for path in sorted(tmp_path.iterdir())] == [
+        "checkpoint_0000000014.pt",
+        "checkpoint_0000000015.pt",
+    ]
+
+
+def test_guard_keeps_a_spoilt_state_from_being_saved(tmp_path):
+    def refuse(engine):
+        if engine.state.iteration == 4:
+            raise FloatingPointError("loss is nan")
+
+    with pytest.raises(FloatingPointError):
+        run(tmp_path, guard=refuse)
+    assert newest_checkpoint(tmp_path).stem == "checkpoint_0000000002"
+
+
+def test_another_batch_size_is_refused_saying_what_differs(tmp_path):
+    with pytest.raises(Killed):
+        run(tmp_path, kill_at=7)
+    with pytest.raises(RuntimeError, match="iterations an epoch: 5 then, 10 now"):
+        run(tmp_path, batch_size=2)
+
+
+def test_checkpoints_load_without_unpickling(tmp_path):
+    run(tmp_path)
+    state = torch.load(newest_checkpoint(tmp_path), weights_only=True)
+    assert set(state) == {"objects", "iteration", "epoch_length", "best", "random"}
