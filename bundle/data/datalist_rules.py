@@ -66,7 +66,7 @@ def _check_patients(datalist: Mapping[str, Any], source: str) -> None:
         for item in datalist.get(split, ()):
             if "patient" in item:
                 patient = item["patient"]
-                before = split_of.setdefault(patient, split)
+                before = split_of.setdefault(person_of.get(patient, patient), split)
                 if before != split:
                     raise fail(source, item, f"its patient {patient} is in both {before} and {split}")
     unknown = sum("patient" not in item for item in each_item(datalist))

@@ -111,7 +111,7 @@ def _in_processes(
     # A fork server imports the decoders once and forks from a process without threads, which plain fork does not.
     # Every worker runs the main module again, so commands that pack keep their imports out of its top level.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([type(render).__module__])
+    context.set_forkserver_preload([render.__module__])
     pool = ProcessPoolExecutor(workers, context, _start_worker, (render,))
     try:
         futures = [pool.submit(_write_chunk_in_worker, *job) for job in jobs]

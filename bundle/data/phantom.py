@@ -105,14 +105,14 @@ def draw_phantom(seed: int, size: int = 256, findings: Sequence[Finding] | None 
 
     Args:
         seed: not negative; decides everything.
-        size: side length in pixels, at least 32; the same seed shows the same body at every size.
+        size: side length in pixels, at least 64; the same seed shows the same body at every size.
         findings: draw exactly these (none: a normal picture) into the seed's patient; default: what the seed says.
 
     Returns:
         The phantom with masks, boxes, report and questions.
 
     Raises:
-        DataError: the seed or the size is too small, or a finding is given twice.
+        DataError: the seed or the size is too small, or a finding is given twice at one place.
 
     Example:
         >>> phantom = draw_phantom(7, findings=[Finding("pleural effusion", "left")])
@@ -151,8 +151,9 @@ def _check(seed: int, size: int, findings: Sequence[Finding] | None) -> None:
         raise DataError(f"a phantom can't be drawn from seed {seed}: give 0 or more")
     if size < _SMALLEST:
         raise DataError(f"a phantom of {size} px would lose its nodules: give {_SMALLEST} px or more")
-    if findings and len(set(findings)) < len(findings):
-        raise DataError(f"the phantom of seed {seed} can't have the same finding twice: give each finding once")
+    places = [(finding.name, finding.side, finding.zone) for finding in findings or ()]
+    if len(set(places)) < len(places):
+        raise DataError(f"the phantom of seed {seed} can't have the same finding twice: give each place once")
 
 
 def _first_seed(seed: int) -> int:

@@ -8,14 +8,15 @@ import random
 import signal
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from ignite.engine import Engine, Events
+from ignite.engine import Events
+from monai.engines import Workflow
 
 __all__ = ["Resume", "newest_checkpoint"]
 
@@ -36,7 +37,7 @@ class Resume:
         every: iterations between checkpoints; one is also written after every epoch, when its validation has run.
         keep: number of newest checkpoints that stay.
         evaluator: engine whose best metric belongs to the state.
-        guard: called with the trainer before each save; raises where the state must not be saved.
+        before_save: called with the trainer before each save; one that raises keeps a spoilt state from being saved.
 
     Raises:
         RuntimeError: when a checkpoint was made by another number of processes or batches an epoch.
@@ -48,25 +49,25 @@ class Resume:
         objects: Mapping[str, Any],
         every: int = 1000,
         keep: int = 2,
-        evaluator: Engine | None = None,
-        guard: Callable[[Engine], None] | None = None,
+        evaluator: Workflow | None = None,
+        before_save: Sequence[Callable[[Workflow], None]] = (),
     ) -> None:
         self.folder = Path(folder)
         self.objects = dict(objects)
         self.every = every
         self.keep = keep
         self.evaluator = evaluator
-        self.guard = guard
+        self.before_save = list(before_save)
         self.asked_to_stop = False
-        self._control: dist.ProcessGroup | None = None
+        self._control: Any = None
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Register with a trainer."""
         engine.add_event_handler(Events.STARTED, self.restore)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._after_iteration)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
 
-    def restore(self, engine: Engine) -> None:
+    def restore(self, engine: Workflow) -> None:
         """Load the newest valid checkpoint, if there is one, and from here on answer SIGTERM."""
         self.folder.mkdir(parents=True, exist_ok=True)
         signal.signal(signal.SIGTERM, self._on_sigterm)
@@ -86,10 +87,10 @@ class Resume:
         _set_random_state(state["random"][_rank()])
         logger.info("resumed from %s at iteration %d", path, engine.state.iteration)
 
-    def save(self, engine: Engine) -> None:
+    def save(self, engine: Workflow) -> None:
         """Write a checkpoint of the present state. All processes take part; the first one writes."""
-        if self.guard is not None:
-            self.guard(engine)
+        for prepare in self.before_save:
+            prepare(engine)
         random_states = _gather(_random_state())
         if _rank() == 0:
             best = (
@@ -106,7 +107,7 @@ class Resume:
             for old in _checkpoints(self.folder)[self.keep :]:
                 old.unlink()
 
-    def _after_iteration(self, engine: Engine) -> None:
+    def _after_iteration(self, engine: Workflow) -> None:
         if self._any_asked_to_stop():
             self.save(engine)
             logger.warning("SIGTERM: saved at iteration %d, stopping", engine.state.iteration)
@@ -126,7 +127,7 @@ class Resume:
     def _on_sigterm(self, signum: int, frame: Any) -> None:
         self.asked_to_stop = True
 
-    def _check(self, engine: Engine, state: dict[str, Any], path: Path) -> None:
+    def _check(self, engine: Workflow, state: dict[str, Any], path: Path) -> None:
         found = {"processes": len(state["random"]), "iterations an epoch": state["epoch_length"]}
         now = {"processes": len(_gather(None)), "iterations an epoch": engine.state.epoch_length}
         if differing := [f"{name}: {found[name]} then, {now[name]} now" for name in found if found[name] != now[name]]:
@@ -168,7 +169,8 @@ def _write(state: dict[str, Any], path: Path) -> None:
 
 
 def _random_state() -> dict[str, Any]:
-    name, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
+    state: Any = np.random.get_state()  # noqa: NPY002
+    name, keys, position, has_gauss, gauss = state
     version, internal, gauss_next = random.getstate()
     return {
         "torch": torch.get_rng_state(),

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bundle.networks.attention_pool import AttentionPool, IdentityAttentionPool
+
 __all__ = ["G2D"]
 
 
@@ -32,7 +34,7 @@ class G2D(nn.Module):
         self,
         image_encoder: nn.Module,
         image_projection: nn.Module,
-        pool: nn.Module,
+        pool: AttentionPool | IdentityAttentionPool,
         text_encoder: nn.Module,
         text_projection: nn.Module,
         decoder: nn.Module | None = None,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["load_tokenizer", "save_tokenizer", "tokenizer_sha256"]
 
 _VOCABULARY_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 
 def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:

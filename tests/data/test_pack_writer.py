@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_store import IDENTITY, SIZE, body_of, contents, image_of, write_store
+from small_images import SIZE, body_of, image_of, render_dying
+from small_store import IDENTITY, contents, write_store
 from transformers import BertTokenizer
 
 from bundle.data.errors import DataError
@@ -105,9 +106,10 @@ def test_dropping_rows_survives_an_interruption(
 ) -> None:
     paths = ("0", "bad1", "2", "bad3", "4")
     whole = write_store(tmp_path / "whole", tokenizer, paths)
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+    with monkeypatch.context() as patch:
         patch.setattr("bundle.data.pack_writer._write_reports", lambda *_: (_ for _ in ()).throw(Interrupted))
-        write_store(tmp_path / "store", tokenizer, paths)
+        with pytest.raises(Interrupted):
+            write_store(tmp_path / "store", tokenizer, paths)
     assert np.load(tmp_path / "store.partial" / "training" / "images.npy").shape[0] == 3
     assert contents(write_store(tmp_path / "store", tokenizer, paths)) == contents(whole)
 
@@ -133,18 +135,13 @@ def test_a_disk_that_fills_up_is_one_sentence(
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with monkeypatch.context() as patch, pytest.raises(DataError, match="No space left on device: free some space"):
+    with monkeypatch.context() as patch:
         patch.setattr(f"os.{call}", full)
-        write_store(tmp_path / "store", tokenizer)
+        with pytest.raises(DataError, match="No space left on device: free some space"):
+            write_store(tmp_path / "store", tokenizer)
     verify_store(write_store(tmp_path / "store", tokenizer))
 
 
-def test_a_dying_worker_is_one_sentence(tmp_path: Path, tokenizer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from concurrent.futures.process import BrokenProcessPool
-
-    def broken(*_: object) -> object:
-        raise BrokenProcessPool("died")
-
-    monkeypatch.setattr("bundle.data.pack_images.as_completed", broken)
-    with pytest.raises(DataError, match="a worker process died.*fewer workers"):
-        write_store(tmp_path / "store", tokenizer, MANY, workers=2)
+def test_a_dying_worker_is_one_sentence(tmp_path: Path, tokenizer: Path) -> None:
+    with pytest.raises(DataError, match=r"a worker process died.*fewer workers"):
+        write_store(tmp_path / "store", tokenizer, MANY, workers=2, renderer=render_dying)

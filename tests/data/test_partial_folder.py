@@ -70,9 +70,10 @@ def test_other_parameters_do_not_go_on(tmp_path: Path) -> None:
 
 
 def test_only_publishing_is_left_after_the_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr("os.rename", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        fill(folder_of(tmp_path / "store"), "a")
+        with pytest.raises(KeyboardInterrupt):
+            fill(folder_of(tmp_path / "store"), "a")
     again = folder_of(tmp_path / "store")
     assert again.is_complete
     again.publish()
@@ -109,8 +110,7 @@ def test_two_processes_do_not_fill_one_folder(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_one_sentence_and_other_errors_pass(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "store")
-    with pytest.raises(DataError, match="No space left on device: free some space and start again"):
-        with folder.full_disk_explained():
-            raise OSError(errno.ENOSPC, "x")
+    with pytest.raises(DataError, match="No space left on device: free some space"), folder.full_disk_explained():
+        raise OSError(errno.ENOSPC, "x")
     with pytest.raises(PermissionError), folder.full_disk_explained():
         raise PermissionError(errno.EACCES, "x")

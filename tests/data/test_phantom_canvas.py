@@ -29,7 +29,8 @@ def test_turned_and_shifted_canvas() -> None:
 def test_band_has_the_width_asked_for() -> None:
     line = np.array([[0.1, 0.5], [0.5, 0.5], [0.9, 0.5]])
     coverage = Canvas(200).band([line], 0.05, 0.05)
-    assert coverage[:, 100].sum() == pytest.approx(10, abs=1.2)
+    # antialiasing adds up to a pixel and a half
+    assert 10 <= coverage[:, 100].sum() <= 11.5
 
 
 def test_depth_grows_towards_the_middle() -> None:

@@ -36,6 +36,12 @@ def test_shares_are_met() -> None:
     assert counts["validation"] == pytest.approx(0.1 * len(groups), abs=3)
 
 
+def test_the_nearest_number_of_whole_groups_is_taken() -> None:
+    groups = [f"p{index // 3}" for index in range(12)]  # 3 items each: 4.8 wanted is nearer to 6, 4.2 nearer to 3
+    assert split_by_group(groups, 0, 0.4).count("test") == 6
+    assert split_by_group(groups, 0, 0.35).count("test") == 3
+
+
 def test_depends_on_the_seed_and_not_on_the_order() -> None:
     groups = [f"p{index}" for index in range(100)]
     split = dict(zip(groups, split_by_group(groups, 0.2, 0.2, seed=1), strict=True))

@@ -28,7 +28,7 @@ def collate(rows):
     return {"image": torch.stack(image), "label": torch.stack(label)}
 
 
-def run(folder, kill_at=None, every=2, signal_at=None, guard=None, batch_size=4):
+def run(folder, kill_at=None, every=2, signal_at=None, before_save=(), batch_size=4):
     """Train until the end, a kill or a signal; each loss also depends on every random generator."""
     torch.manual_seed(1)
     random.seed(1)
@@ -65,7 +65,7 @@ def run(folder, kill_at=None, every=2, signal_at=None, guard=None, batch_size=4)
             os.kill(os.getpid(), signal.SIGTERM)
 
     objects = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
-    Resume(folder, objects, every=every, guard=guard).attach(trainer)
+    Resume(folder, objects, every=every, before_save=before_save).attach(trainer)
 
     @trainer.on(Events.ITERATION_COMPLETED)
     def _kill(engine):
@@ -150,7 +150,7 @@ def test_guard_keeps_a_spoilt_state_from_being_saved(tmp_path):
             raise FloatingPointError("loss is nan")
 
     with pytest.raises(FloatingPointError):
-        run(tmp_path, guard=refuse)
+        run(tmp_path, before_save=[refuse])
     assert newest_checkpoint(tmp_path).stem == "checkpoint_0000000002"
 
 

@@ -63,7 +63,7 @@ def test_lower_casing_is_an_option(tmp_path: Path) -> None:
 
 def test_the_vocabulary_keeps_its_bound(tmp_path: Path) -> None:
     assert len(train_tokenizer(REPORTS, tmp_path / "a", vocab_size=80)) == 80
-    with pytest.raises(DataError, match="a vocabulary of 20 does not hold the .* special tokens"):
+    with pytest.raises(DataError, match=r"a vocabulary of 20 does not hold the .* special tokens"):
         train_tokenizer(REPORTS, tmp_path / "b", vocab_size=20)
     with pytest.raises(DataError, match="no reports to train on"):
         train_tokenizer([], tmp_path / "b")
@@ -149,7 +149,7 @@ def test_impossible_options_of_the_transform(pieces: Path) -> None:
 
 
 def test_a_hub_name_without_network_is_one_sentence() -> None:
-    with pytest.raises(DataError, match="tokenizer 'someone/no-such-model' is no local folder.*give a local folder") as raised:
+    with pytest.raises(DataError, match=r"'someone/no-such-model' is no local folder.*give a local folder") as raised:
         load_tokenizer("someone/no-such-model")
     assert "\n" not in str(raised.value)
 

@@ -1,0 +1,59 @@
+import sys
+
+import pytest
+from monai.bundle import ConfigParser
+
+from bundle.data.errors import DataError
+from bundle.handlers.plain_errors import UnknownConfigId, check_overrides, plain_cause, plain_errors
+
+
+def wrapped(error: BaseException) -> BaseException:
+    """As MONAI wraps what an expression raises."""
+    try:
+        try:
+            raise error
+        except type(error) as inner:
+            raise RuntimeError("Failed to evaluate ...") from inner
+    except RuntimeError as outer:
+        return outer
+
+
+@pytest.fixture
+def hook(monkeypatch):
+    """The hook that `plain_errors` installs over one that is recorded."""
+    fallen_through = []
+    monkeypatch.setattr(sys, "excepthook", lambda *error: fallen_through.append(error))
+    plain_errors()
+    return lambda error: sys.excepthook(type(error), error, None) or fallen_through
+
+
+def test_own_errors_are_one_sentence(hook, capsys):
+    assert hook(wrapped(DataError("x.json: item 'a': no image"))) == []
+    assert capsys.readouterr().err == "error: x.json: item 'a': no image\n"
+
+
+def test_programming_errors_keep_their_traceback(hook, capsys):
+    assert len(hook(wrapped(TypeError("no such argument")))) == 1
+    assert capsys.readouterr().err == ""
+
+
+def test_reference_to_an_unknown_id_is_one_sentence():
+    with pytest.raises(Exception, match="learning_rat") as caught:
+        ConfigParser({"lr": "$@learning_rat * 2"}).get_parsed_content("lr")
+    assert "`@learning_rat` is not defined" in str(plain_cause(caught.value))
+
+
+def command(repository, *options: str) -> list[str]:
+    files = f"['{repository}/configs/pretrain.yaml','{repository}/configs/demo.yaml']"
+    return ["run", "training", "--config_file", files, *options]
+
+
+@pytest.mark.parametrize("name", ["max_epochs", "network_def#pool#heads", "train::trainer::max_epochs", "logging_file"])
+def test_known_ids_pass(repository, name):
+    check_overrides(command(repository, f"--{name}", "3"))
+
+
+@pytest.mark.parametrize("option", ["--max_epoch", "--max_epoch=3"])
+def test_unknown_override_is_refused_with_a_suggestion(repository, option):
+    with pytest.raises(UnknownConfigId, match=r"no id 'max_epoch'; did you mean max_epochs"):
+        check_overrides(command(repository, option, "3"))
