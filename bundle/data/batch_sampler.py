@@ -99,14 +99,13 @@ class ShardedBatchSampler(Sampler[list[int]]):
         return full + int(not self.drop_last and rank < rest)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Starts at the batch given by `set_start`, once; the position is taken now, not at the first batch.
+        """Starts at the batch given by `set_start`.
 
         Raises:
             ValueError: the data set is smaller than one global batch and `drop_last` is set.
         """
         self._global_batch()
-        start, self.start = self.start, 0
-        return self._batches(self._order(), start)
+        return self._batches(self._order(), self.start)
 
     def _order(self) -> np.ndarray:
         if not self.shuffle:
@@ -127,7 +126,9 @@ class ShardedBatchSampler(Sampler[list[int]]):
         self.epoch = epoch
 
     def set_start(self, batch: int) -> None:
-        """Lets the next iteration, and only that one, begin at this batch of the epoch (from 0).
+        """Lets iterations begin at this batch of the epoch (from 0), until it is set again.
+
+        A loader with workers asks for an iterator twice before it starts, so the position must outlive the first.
 
         Raises:
             ValueError: the batch is negative.

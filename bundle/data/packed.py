@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from bundle.data.errors import DataError
 from bundle.data.manifest import check_contents, check_manifest, check_sizes, ids_sha256, read_manifest
 from bundle.data.pack_layout import STORE_KIND, STORE_VERSION
+from bundle.data.tokenizer_files import load_tokenizer, tokenizer_sha256
 
 __all__ = ["PackedDataset", "as_batch", "verify_store"]
 
@@ -193,9 +194,6 @@ def _open_manifest(root: Path) -> dict[str, Any]:
 
 
 def _check_tokenizer(root: Path, manifest: dict[str, Any], source: str | Path) -> None:
-    # Tokenizers belong to the transforms; the store needs them only here, to compare one with its own.
-    from bundle.transforms.tokenize import load_tokenizer, tokenizer_sha256
-
     tokenizer = load_tokenizer(source)
     expected = {"sha256": tokenizer_sha256(tokenizer), "vocab_size": len(tokenizer)}
     check_manifest(manifest, {"tokenizer": expected}, f"{root} was packed with another tokenizer than {source}")

@@ -16,10 +16,11 @@ import numpy.typing as npt
 from bundle.data.errors import DataError
 from bundle.data.phantom_anatomy import Anatomy, body_outline, heart_outline, knob, lung_outline, sample_anatomy
 from bundle.data.phantom_canvas import Canvas
+from bundle.data.phantom_density import radiodensity
+from bundle.data.phantom_exposure import Exposure, develop, sample_exposure
 from bundle.data.phantom_findings import CLASSES, SIDES, Finding, ordered, sample_findings
 from bundle.data.phantom_lesions import HEART_RATIO, Lesion, Thorax, draw_lesion
 from bundle.data.phantom_questions import ask_questions
-from bundle.data.phantom_render import Exposure, develop, radiodensity, sample_exposure
 from bundle.data.phantom_report import write_report
 
 __all__ = ["SYNTHETIC", "Phantom", "draw_phantom", "patient_of"]

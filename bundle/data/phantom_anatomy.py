@@ -17,23 +17,16 @@ from bundle.data.phantom_findings import ZONES
 
 __all__ = [
     "Anatomy",
-    "airways",
-    "anterior_ribs",
     "body_outline",
     "breasts",
-    "clavicle",
     "free_span",
     "heart_outline",
-    "hilum",
     "knob",
     "lung_floor",
     "lung_outline",
     "place",
-    "posterior_ribs",
     "sample_anatomy",
-    "scapula",
     "stomach_bubble",
-    "vessels",
     "wall",
     "zone_bounds",
 ]
@@ -215,47 +208,11 @@ def body_outline(anatomy: Anatomy) -> Curve:
     return np.concatenate([half, mirrored]) + np.array([anatomy.middle, 0.0])
 
 
-def hilum(anatomy: Anatomy, side: str) -> Curve:
-    """Centre `[1, 2]` of the lung's root; the left one stands a little higher."""
-    return place(anatomy, side, [(0.25, 0.43 if side == "left" else 0.46)])
-
-
 def knob(anatomy: Anatomy) -> Curve:
     """The aortic knob, a closed outline on the image's right of the upper mediastinum."""
     turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     circle = anatomy.knob_radius * np.stack([np.cos(turn), 1.25 * np.sin(turn)], axis=1)
     return place(anatomy, "left", [(0.13, 0.265)]) + circle
-
-
-def airways(anatomy: Anatomy) -> list[Curve]:
-    """Windpipe and both main bronchi as open curves."""
-    windpipe = [(0.0, -0.25), (0.0, 0.0), (-0.015, 0.2), (-0.02, 0.335)]
-    bronchi = ([(-0.02, 0.32), (-0.10, 0.40), (-0.20, 0.46)], [(-0.02, 0.32), (0.10, 0.385), (0.21, 0.42)])
-    return [smooth_curve(place(anatomy, "left", points)) for points in (windpipe, *bronchi)]
-
-
-def clavicle(anatomy: Anatomy, side: str, view: str) -> Curve:
-    """An open curve from the breastbone to the shoulder; it lies higher and flatter on an AP picture."""
-    rise = 0.05 if view == "AP" else 0.0
-    points = ((0.11, 0.10 - rise), (0.34, 0.10 - rise), (0.62, 0.02 - rise), (0.95, -0.02 - rise), (1.25, -0.04))
-    return smooth_curve(place(anatomy, side, points))
-
-
-def scapula(anatomy: Anatomy, side: str, view: str) -> Curve:
-    """The inner edge of the shoulder blade, an open curve; on an AP picture it lies over the lung."""
-    inward = 0.14 if view == "AP" else 0.0
-    points = ((1.12 - inward, -0.01), (1.02 - inward, 0.16), (1.03 - inward, 0.34), (1.12 - inward, 0.50))
-    return smooth_curve(place(anatomy, side, points))
-
-
-def posterior_ribs(anatomy: Anatomy, side: str) -> list[Curve]:
-    """The back halves of nine ribs, from the spine outwards and down."""
-    return [smooth_curve(place(anatomy, side, _back_half(0.01 + 0.104 * k, anatomy.slope))) for k in range(9)]
-
-
-def anterior_ribs(anatomy: Anatomy, side: str) -> list[Curve]:
-    """The front halves of six ribs, from the chest wall inwards and down."""
-    return [smooth_curve(place(anatomy, side, _front_half(0.16 + 0.125 * k, anatomy.slope))) for k in range(6)]
 
 
 def stomach_bubble(anatomy: Anatomy) -> Curve:
@@ -278,40 +235,6 @@ def breasts(anatomy: Anatomy) -> list[Curve]:
     return [place(anatomy, side, disc + np.array([0.62, 0.80])) for side in ("left", "right")]
 
 
-def vessels(anatomy: Anatomy, side: str) -> tuple[list[Curve], list[Curve]]:
-    """The vascular tree of one lung: stems from the root, and their branches, as open curves."""
-    rng = np.random.default_rng([anatomy.branching, side == "left"])
-    root = hilum(anatomy, side)[0]
-    outward = 1.0 if side == "left" else -1.0
-    stems, branches = [], []
-    for direction in np.deg2rad([-78, -52, -26, 2, 28, 52, 72, 86]) + rng.normal(0, 0.09, 8):
-        length = rng.uniform(0.14, 0.23) * anatomy.height / 0.62
-        stem = _tendril(root, direction, length, outward, rng)
-        stems.append(stem)
-        for start in (0.35, 0.6):
-            fork = stem[int(start * len(stem))]
-            turn = direction + rng.choice([-1, 1]) * rng.uniform(0.35, 0.75)
-            branches.append(_tendril(fork, turn, length * rng.uniform(0.45, 0.7), outward, rng))
-    return stems, branches
-
-
 def _dome(anatomy: Anatomy, side: str) -> Sequence[tuple[float, float]]:
     lift = anatomy.lift if side == "right" else 0.0
     return [(u, 1 - (1 - v) * anatomy.dome - lift * (v < 1)) for u, v in _DIAPHRAGM]
-
-
-def _back_half(v: float, slope: float) -> list[tuple[float, float]]:
-    edge = float(np.interp(v + 0.15, [-0.1, 0.05, 0.17, 0.36, 0.6, 0.82], [0.5, 0.62, 0.78, 0.9, 0.97, 1.0]))
-    return [(0.08, v), (0.45 * edge, v - 0.015), (0.8 * edge, v + 0.06 * slope), (edge, v + 0.16 * slope)]
-
-
-def _front_half(v: float, slope: float) -> list[tuple[float, float]]:
-    edge = float(np.interp(v, [0.05, 0.17, 0.36, 0.6, 0.82], [0.62, 0.78, 0.9, 0.97, 1.0]))
-    return [(edge, v), (0.86 * edge, v + 0.09 * slope), (0.62 * edge, v + 0.15 * slope), (0.4 * edge, v + 0.18 * slope)]
-
-
-def _tendril(start: Curve, direction: float, length: float, outward: float, rng: np.random.Generator) -> Curve:
-    steps = np.linspace(0, 1, 4)
-    angles = direction + rng.normal(0, 0.12, 4) * steps
-    points = start + length * steps[:, None] * np.stack([outward * np.cos(angles), np.sin(angles)], axis=1)
-    return smooth_curve(points, samples=6)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bundle.data.phantom_anatomy import Anatomy, free_span, hilum, lung_floor, lung_outline, place, wall, zone_bounds
+from bundle.data.phantom_anatomy import Anatomy, free_span, lung_floor, lung_outline, place, wall, zone_bounds
 from bundle.data.phantom_canvas import Canvas, Curve, Field, cloud, smooth_curve
 from bundle.data.phantom_findings import Finding
+from bundle.data.phantom_vessels import hilum
 
 __all__ = ["HEART_RATIO", "Lesion", "Thorax", "draw_lesion"]
 
@@ -116,7 +117,7 @@ def _effusion(thorax: Thorax, finding: Finding, rng: np.random.Generator) -> Les
 def _pneumothorax(thorax: Thorax, finding: Finding, rng: np.random.Generator) -> Lesion:
     canvas, side = thorax.canvas, str(finding.side)
     width, depth = (value * rng.uniform(0.9, 1.1) for value in _AIR_RIM[finding.size])
-    outer = wall(thorax.anatomy, side)
+    outer = wall(thorax.anatomy, side)[8:]  # from the top of the lung outwards
     edge = _collapsed_edge(thorax, side, outer, width * thorax.anatomy.half_width, min(depth, 1.0))
     lung = thorax.lungs[side]
     # the rim is closed beyond the chest wall, so that no lung is left between the two
@@ -168,7 +169,8 @@ def _blob(centre: Curve, radius: float, rng: np.random.Generator, roughness: flo
 
 def _collapsed_edge(thorax: Thorax, side: str, outer: Curve, width: float, depth: float) -> Curve:
     along = np.linspace(0, 1, len(outer)) / depth
-    share = np.interp(along, [0.0, 0.18, 0.45, 1.0], [0.5, 1.0, 0.85, 0.0])
+    # widest above, closing smoothly towards the base
+    share = np.where(along < 0.25, 0.45 + 0.55 * np.sin(2 * np.pi * along), np.cos((along - 0.25) / 0.75 * np.pi / 2))
     inward = place(thorax.anatomy, side, [(0.3, 0.5)]) - outer
     inward /= np.linalg.norm(inward, axis=1, keepdims=True)
     return (outer + inward * width * share[:, None])[along <= 1]

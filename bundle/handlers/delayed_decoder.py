@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ignite.engine import Engine, Events
 from torch import nn
 
@@ -21,8 +23,8 @@ class DelayedDecoder:
     def __init__(
         self, network: nn.Module, loss: nn.Module, start_step: int = 0, term: str = "pseudo_segmentation"
     ) -> None:
-        self.network = getattr(network, "module", network)
-        self.loss = loss
+        self.network: Any = getattr(network, "module", network)
+        self.loss: Any = loss
         self.start_step = start_step
         self.term = term
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ignite.engine import Engine, Events
+from ignite.engine import Events
+from monai.engines import Workflow
 
 __all__ = ["SamplerPosition"]
 
@@ -24,11 +25,11 @@ class SamplerPosition:
     def __init__(self, sampler: _PositionedSampler) -> None:
         self.sampler = sampler
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: Workflow) -> None:
         """Register with a trainer."""
         engine.add_event_handler(Events.EPOCH_STARTED, self)
 
-    def __call__(self, engine: Engine) -> None:
+    def __call__(self, engine: Workflow) -> None:
         """Set epoch and start from the trainer's iteration."""
         self.sampler.set_epoch(engine.state.epoch)
         self.sampler.set_start(engine.state.iteration % engine.state.epoch_length)

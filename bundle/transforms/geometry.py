@@ -96,8 +96,7 @@ def crop_box(pixels: np.ndarray, threshold: int = 0) -> tuple[int, int, int, int
         (1, 1, 2, 2)
     """
     lit = pixels > threshold
-    rows: np.ndarray = lit.any(axis=1)
-    columns: np.ndarray = lit.any(axis=0)
+    rows, columns = np.logical_or.reduce(lit, axis=1), np.logical_or.reduce(lit, axis=0)
     if not rows.any():
         return 0, 0, *pixels.shape
     bottom, right = rows.size - rows[::-1].argmax(), columns.size - columns[::-1].argmax()

@@ -12,8 +12,8 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
+from bundle.data.tokenizer_files import load_tokenizer, save_tokenizer, tokenizer_sha256
 from bundle.transforms.report import split_sentences
-from bundle.transforms.tokenizer_files import load_tokenizer, save_tokenizer, tokenizer_sha256
 from bundle.transforms.tokenizer_training import train_tokenizer
 
 if TYPE_CHECKING:

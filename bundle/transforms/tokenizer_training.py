@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bundle.data.errors import DataError  # the one error of unusable input, whichever room finds it
-from bundle.transforms.tokenizer_files import load_tokenizer, save_tokenizer
+from bundle.data.tokenizer_files import load_tokenizer, save_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -146,6 +146,9 @@ def test_missing_files(tmp_path: Path) -> None:
         load_datalist(tmp_path / "l.json", "training", check_files="all")
     assert len(load_datalist(tmp_path / "l.json", "training")) == 1000  # looks for 0, 10, 20, ...
     assert len(load_datalist(tmp_path / "l.json", "training", check_files="none")) == 1000
+    os.remove(tmp_path / "990.png")
+    with pytest.raises(DataError, match="item i990"):
+        load_datalist(tmp_path / "l.json", "training")
     os.remove(tmp_path / "0.png")
     with pytest.raises(DataError, match="item i0"):
         load_datalist(tmp_path / "l.json", "training", check_files=3)

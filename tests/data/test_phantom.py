@@ -57,12 +57,11 @@ def test_same_seed_gives_the_same_phantom_in_another_process() -> None:
 
 def test_global_random_state_is_neither_read_nor_changed() -> None:
     np.random.seed(1)  # noqa: NPY002
-    first = draw_phantom(3, 64)
-    state = np.random.get_state()[1].copy()  # noqa: NPY002
-    np.random.seed(2)  # noqa: NPY002
-    assert np.array_equal(draw_phantom(3, 64).image, first.image)
+    expected = np.random.random(3)  # noqa: NPY002
     np.random.seed(1)  # noqa: NPY002
-    assert np.array_equal(np.random.get_state()[1], state)  # noqa: NPY002
+    first = draw_phantom(3, 64)
+    assert np.array_equal(np.random.random(3), expected)  # noqa: NPY002
+    assert np.array_equal(draw_phantom(3, 64).image, first.image)
 
 
 @pytest.mark.parametrize("seed", range(0, 40, 5))
@@ -108,10 +107,9 @@ def test_moving_a_finding_leaves_the_rest_of_the_picture(finding: Finding) -> No
     assert (here.patient, here.view) == (there.patient, there.view)
 
 
-@pytest.mark.parametrize("finding", RIGHT_SIDED, ids=str)
+@pytest.mark.parametrize("finding", [finding for finding in RIGHT_SIDED if finding.name != "pleural effusion"], ids=str)
 def test_a_moved_finding_is_about_as_large(finding: Finding) -> None:
-    if finding.name == "pleural effusion":
-        pytest.skip("the heart hides more of an effusion on the left")
+    """An effusion isn't: the heart hides more of it on the left."""
     here, there = (draw_phantom(21, 128, [place]).finding_masks[0].sum() for place in (finding, finding.mirrored()))
     assert 0.5 < here / there < 2
 

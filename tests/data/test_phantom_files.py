@@ -98,6 +98,6 @@ def test_impossible_depths_are_refused(phantom: Phantom, tmp_path: Path, bits: i
 
 def test_failed_write_leaves_nothing(phantom: Phantom, tmp_path: Path) -> None:
     (tmp_path / "taken.png").mkdir()
-    with pytest.raises(OSError, match="taken.png"):
+    with pytest.raises(OSError, match=r"taken\.png"):
         write_phantom_png(phantom, tmp_path / "taken.png")
     assert [path.name for path in tmp_path.iterdir()] == ["taken.png"]

@@ -66,7 +66,7 @@ def test_reports_never_affirm_what_is_absent_nor_deny_what_is_present() -> None:
 
 
 def test_reports_call_only_healthy_lungs_clear() -> None:
-    seen = Counter()
+    seen: Counter[int] = Counter()
     for phantom in phantoms():
         ill = {finding.side for finding in phantom.findings if finding.side}
         for sentence in sentences(phantom.report["findings"]):
@@ -92,7 +92,7 @@ def test_normal_pictures_have_a_normal_impression() -> None:
 
 
 def test_projection_and_inspiration_are_reported_truly() -> None:
-    spoken = Counter()
+    spoken: Counter[str] = Counter()
     for phantom in phantoms():
         for view in ("PA", "AP"):
             if re.search(rf"\b{view}\b", phantom.report["findings"]):
@@ -127,8 +127,8 @@ def test_mirrored_finding_has_the_mirrored_report(finding: Finding) -> None:
         " ".join(write_report([place], "PA", False, np.random.default_rng(4)).values())
         for place in (finding, finding.mirrored())
     )
-    swapped = re.sub("left|right|Left|Right", lambda side: {"l": "right", "r": "left"}[side[0].lower()], here.lower())
-    assert swapped == there.lower()
+    opposite = {"left": "right", "right": "left"}
+    assert re.sub("left|right", lambda side: opposite[side[0]], here.lower()) == there.lower()
 
 
 def test_every_template_reads_well_for_every_finding() -> None:
@@ -156,8 +156,12 @@ def test_phrases_and_prompts_read_like_reports() -> None:
     assert {name: len(sides["pos"]) for name, sides in asked.items()} == dict(
         zip(CLASSES, (6, 2, 2, 6, 1), strict=True)
     )
-    said = {sentence.strip() for phantom in phantoms() for sentence in sentences(phantom.report["findings"])}
-    assert {text for sides in asked.values() for texts in sides.values() for text in texts} <= said
+    said = {placeless(text) for phantom in phantoms() for text in sentences(phantom.report["findings"])}
+    assert {placeless(text) for sides in asked.values() for texts in sides.values() for text in texts} <= said
+
+
+def placeless(sentence: str) -> str:
+    return re.sub("left|right", "SIDE", re.sub("upper|middle|lower", "ZONE", sentence.strip()))
 
 
 def truth_of(question: str, findings: tuple[Finding, ...]) -> str | None:
@@ -176,7 +180,7 @@ def truth_of(question: str, findings: tuple[Finding, ...]) -> str | None:
 
 
 def test_answers_are_true() -> None:
-    open_questions = Counter()
+    open_questions: Counter[str] = Counter()
     for phantom in phantoms():
         for entry in phantom.questions:
             question, answer = entry["question"], entry["answer"]
@@ -186,12 +190,12 @@ def test_answers_are_true() -> None:
                 assert answer == expected, question
                 continue
             about = [finding for finding in phantom.findings if finding.name in question]
-            kind = question.split(" the ")[0].split(" is ")[0]
+            kind = re.split(" is| was| the", question)[0]
             open_questions[kind] += 1
             match kind:
                 case "Which abnormality":
                     assert [answer] == ([finding.name for finding in phantom.findings] or ["none"])
-                case "In which projection was":
+                case "In which projection":
                     assert answer == phantom.view
                 case "On which side":
                     assert [answer] == [finding.side for finding in about]

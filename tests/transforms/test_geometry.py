@@ -61,8 +61,10 @@ def test_stretch_fills_the_square() -> None:
 
 
 def test_shrinking_averages() -> None:
-    pixels = np.array([[0, 100, 8, 8], [200, 100, 8, 8]], dtype=np.uint8).repeat(2, 0).repeat(2, 1)
-    assert fit(pixels, 2)[0].tolist() == [[100, 8], [0, 0]]
+    pixels = np.full((8, 8), 40, dtype=np.uint8)
+    pixels[:4, :4] = 0
+    pixels[0, 0] = 160  # one of sixteen
+    assert fit(pixels, 2)[0].tolist() == [[10, 40], [40, 40]]
 
 
 @pytest.mark.parametrize("mode", ["pad", "stretch"])

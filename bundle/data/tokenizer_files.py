@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bundle.data.errors import DataError  # the one error of unusable input, whichever room finds it
+from bundle.data.errors import DataError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -25,7 +25,7 @@ def load_tokenizer(source: str | Path) -> PreTrainedTokenizerFast:
     """Loads a fast Hugging Face tokenizer; never another one than asked for.
 
     A folder is read from disk. A hub name is taken from the local Hugging Face cache, and only if it isn't there from
-    the hub.
+    the hub. Code that comes with a tokenizer is never run.
 
     Args:
         source: local folder that holds a saved tokenizer, or name on the Hugging Face hub.
@@ -58,7 +58,7 @@ def _load_folder(folder: Path) -> Any:
     if not any(path for pattern in _VOCABULARY_FILES for path in folder.glob(pattern)):
         raise DataError(f"tokenizer {folder}: the folder holds none of the files {', '.join(_VOCABULARY_FILES)}")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except Exception as error:  # transformers raises anything from KeyError to the Rust backend's bare Exception
         raise DataError(f"tokenizer {folder}: can't be loaded ({_first_line(error)})") from error
     if not _has_vocabulary(tokenizer):
@@ -72,7 +72,7 @@ def _load_from_hub(name: str) -> Any:
     reason = "its vocabulary is empty"
     for cached in (True, False):
         try:
-            tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=cached)
+            tokenizer = AutoTokenizer.from_pretrained(name, local_files_only=cached, trust_remote_code=False)
         except (OSError, ValueError) as error:
             reason = _first_line(error)
             continue

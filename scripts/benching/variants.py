@@ -1,0 +1,128 @@
+"""The training steps that are compared, built from the configs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigParser
+from monai.engines import SupervisedTrainer
+
+from scripts.benching.clock import StepClock
+from scripts.benching.lengths import LONGEST
+
+__all__ = ["BERT_BASE", "VARIANTS", "Settings", "Step", "build_step"]
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+BERT_BASE = {
+    "vocab_size": 28_996,
+    "hidden_size": 768,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "intermediate_size": 3072,
+    "max_position_embeddings": 512,
+}
+"""The size of Bio_ClinicalBERT."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What all variants share.
+
+    Attributes:
+        batch: pairs a step.
+        image: timm's name of the image encoder.
+        size: side of the images in pixels.
+        device: "cpu" or "cuda".
+        threads: threads of a CPU run.
+        text: values of the BERT config; the lower three quarters of its layers are frozen, as in G2D.
+        max_length: longest report in tokens.
+    """
+
+    batch: int = 8
+    image: str = "resnet50"
+    size: int = 256
+    device: str = "cpu"
+    threads: int = 1
+    text: Mapping[str, int] = field(default_factory=lambda: BERT_BASE)
+    max_length: int = LONGEST
+
+
+@dataclass(frozen=True)
+class Step:
+    """A trainer whose `run` is one step, and the clock that watches it."""
+
+    trainer: SupervisedTrainer
+    clock: StepClock
+
+
+_RELEASED = ("preset_released.yaml",)
+_CLIP = {"_target_": "bundle.handlers.gradient.ClipGradient", "network": "@network", "max_norm": "@max_gradient_norm"}
+_AS_PUBLISHED = {
+    "network": "$@network_def.to(@device)",  # not channels_last
+    "trained_parameters": "$list(@network.parameters())",
+    "optimizer::fused": None,
+    "train::dataset::lengths_known": False,  # all 256 positions are computed, pads and all
+    "train::handlers": ["@clock"],
+}
+
+VARIANTS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "released_as_published": (_RELEASED, {"precision": "fp32", **_AS_PUBLISHED}),
+    "released_fp32": (_RELEASED, {"precision": "fp32"}),
+    "default_fp32": ((), {"precision": "fp32"}),
+    "default_bf16": ((), {"precision": "bf16"}),
+}
+"""By name: the presets on top of `pretrain.yaml`, and what else is overridden."""
+
+
+def build_step(name: str, settings: Settings) -> Step:
+    """Builds the training step of a variant.
+
+    Args:
+        name: one of `VARIANTS`.
+        settings: what all variants share.
+
+    Returns:
+        The step, with random weights.
+    """
+    presets, overrides = VARIANTS[name]
+    parser = ConfigParser()
+    parser.read_config([str(CONFIGS / file) for file in ("pretrain.yaml", *presets)])
+    pad_to = settings.max_length if presets else None
+    parser.update({**_shared(settings, pad_to), **overrides})
+    parser.parse()
+    torch.manual_seed(0)
+    trainer = parser.get_parsed_content("train::trainer")
+    return Step(trainer, parser.get_parsed_content("clock"))
+
+
+def _shared(settings: Settings, pad_to: int | None) -> dict[str, Any]:
+    return {
+        "image_name": settings.image,
+        "image_weights": None,
+        "text_source": dict(settings.text),
+        "vocab_size": settings.text["vocab_size"],
+        "tokenizer": None,
+        "frozen_text_layers": settings.text["num_hidden_layers"] * 3 // 4,
+        "crop_size": settings.size,
+        "max_length": settings.max_length,
+        "batch_size": settings.batch,
+        "device": f"$torch.device('{settings.device}')",
+        "train::dataset": {
+            "_target_": "scripts.benching.pairs.SyntheticPairs",
+            "count": settings.batch,
+            "size": settings.size,
+            "vocab_size": "@vocab_size",
+            "max_length": "@max_length",
+            "pad_to": pad_to,
+        },
+        "num_workers": 0,
+        "max_epochs": 1,
+        "clock": {"_target_": "scripts.benching.clock.StepClock", "network": "@network", "device": "@device"},
+        "train::handlers": ["@clock", _CLIP],
+        "train::trainer::amp": False,
+    }
