@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+import signal
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from bundle.data.manifest import check_contents, check_manifest, check_sizes, id
 from bundle.data.pack_layout import STORE_KIND, STORE_VERSION
 from bundle.data.tokenizer_files import load_tokenizer, tokenizer_sha256
 
-__all__ = ["PackedDataset", "as_batch", "verify_store"]
+__all__ = ["PackedDataset", "as_batch", "outlive_sigterm", "verify_store"]
 
 
 class PackedDataset(Dataset[dict[str, Any]]):
@@ -165,6 +166,14 @@ class PackedDataset(Dataset[dict[str, Any]]):
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out what can be opened again, so that a worker gets a kilobyte and no array."""
         return {name: value for name, value in self.__dict__.items() if name not in ("_arrays", "items", "geometry")}
+
+
+def outlive_sigterm(worker: int) -> None:
+    """The `worker_init_fn` of loaders in training: the trainer answers SIGTERM and needs its workers until it has saved.
+
+    Not for persistent workers, which Python ends by SIGTERM when the process exits.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def as_batch(batch: dict[str, Any]) -> dict[str, Any]:
