@@ -1,4 +1,4 @@
-"""What holds for every test: no network, one thread, and real data only from `$CXR_DATA_ROOT`."""
+"""What holds for every test: no network, one thread, and real data only from `$CXR_DATA_ROOT`; one tiny store for all."""
 
 from __future__ import annotations
 
@@ -44,6 +44,27 @@ def data_root() -> Path:
     if not Path(root).is_dir():
         pytest.skip(f"needs real data: CXR_DATA_ROOT names {root}, which is no folder")
     return Path(root)
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of 75 synthetic radiographs of 64 px with their data list (60, 8 and 7 items)."""
+    from scripts.prepare import main
+
+    folder = tmp_path_factory.mktemp("phantoms")
+    assert main(["phantom", "--out", str(folder), "--count", "75", "--size", "64", "--workers", "1"]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def phantom_store(phantoms: Path) -> Path:
+    """The phantoms as a packed store with a tokenizer of 300 words. Not to be changed: all tests share it."""
+    from scripts.pack import main
+
+    store = phantoms / "store"
+    options = ["--size", "64", "--vocab-size", "300", "--workers", "1"]
+    assert main([str(phantoms / "datalist.json"), "--out", str(store), *options]) == 0
+    return store
 
 
 @pytest.fixture(scope="session", autouse=True)
