@@ -1,4 +1,4 @@
-"""What holds for every test: no network, one thread, and real data only from `$CXR_DATA_ROOT`; one tiny store for all."""
+"""What holds for every test: no network, one thread, and real data only from `$CXR_DATA_ROOT`. And one store."""
 
 from __future__ import annotations
 

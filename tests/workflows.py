@@ -68,6 +68,11 @@ ONE_STEP = {"train::trainer::epoch_length": 1, "train::trainer::train_handlers":
 """Values for a workflow that trains one step and leaves nothing behind."""
 
 
+def with_handlers(*names: str) -> dict[str, str]:
+    """Values for a workflow that attaches only those of its training handlers."""
+    return {"train::trainer::train_handlers": f"$[x for x in @train::handlers if type(x).__name__ in {names}]"}
+
+
 @contextmanager
 def _unchanged_process() -> Iterator[None]:
     """Take back what a run does to its process: log files, exception hook, answer to SIGTERM, module path, seed."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["describe_machine", "ratios", "spread", "write_figures"]
+__all__ = ["describe_machine", "ratios", "read_figures", "spread", "write_figures"]
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -28,43 +28,42 @@ def ratios(old: Sequence[float], new: Sequence[float]) -> dict[str, float]:
 def describe_machine() -> dict[str, Any]:
     """Processor, cores that may be used and versions; nothing that names the machine."""
     return {
-        "processor": _processor(),
+        "processor": _processor().get("model name", platform.machine()),
+        "bf16_instructions": [flag for flag in _processor().get("flags", "").split() if flag.endswith("_bf16")],
         "cores": len(os.sched_getaffinity(0)),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        "amx": torch.cpu._is_amx_tile_supported(),
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+def _processor() -> dict[str, str]:
+    """What Linux tells of the first processor; elsewhere nothing."""
+    path = Path("/proc/cpuinfo")
+    first = path.read_text(encoding="utf-8").split("\n\n")[0] if path.exists() else ""
+    pairs = (line.split(":", 1) for line in first.splitlines() if ":" in line)
+    return {name.strip(): value.strip() for name, value in pairs}
 
 
-def write_figures(path: Path, figures: Mapping[str, Any]) -> None:
-    """Puts figures into a JSON file, beside those that it has under other names; written whole or not at all.
-
-    Args:
-        path: the file; its folder is made.
-        figures: by name.
+def read_figures(path: Path) -> dict[str, Any]:
+    """Reads the figures that a file has so far; none if there is no file.
 
     Raises:
         ValueError: the file is no JSON object, or its figures were taken on another machine.
     """
-    kept: Any = {}
-    if path.exists():
-        try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path}: not a file of figures ({error}); give --out another name") from error
-        if not isinstance(kept, dict) or kept.get("machine", figures["machine"]) != figures["machine"]:
-            raise ValueError(f"{path}: its figures are not of this machine as it is now; give --out another name")
+    if not path.exists():
+        return {}
+    try:
+        figures = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not a file of figures ({error}); give --out another name") from error
+    if not isinstance(figures, dict) or figures.get("machine") != describe_machine():
+        raise ValueError(f"{path}: its figures are not of this machine as it is now; give --out another name")
+    return figures
+
+
+def write_figures(path: Path, figures: Mapping[str, Any]) -> None:
+    """Writes figures as JSON, whole or not at all; the folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps({**kept, **figures}, indent=2) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     os.replace(temporary, path)

@@ -38,7 +38,8 @@ def write_films(folder: Path, height: int, width: int, seed: int) -> tuple[Path,
     """
     phantom = draw_phantom(seed, _DRAWN)
     grey = cv2.resize(phantom.image, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    grain = cv2.GaussianBlur(np.random.default_rng(seed).standard_normal(grey.shape, np.float32), (0, 0), 0.7)
+    white = np.random.default_rng(seed).standard_normal((height, width), np.float32)
+    grain = cv2.GaussianBlur(white, (0, 0), 0.7)
     grey = np.clip(grey + grain * (_GRAIN / grain.std()), 0, 255)
     top, left = height // _BORDER, width // _BORDER
     film = np.zeros_like(grey)

@@ -34,7 +34,8 @@ class PixelQuantileArea:
 
 def prepare_jpeg(path: str, size: int) -> np.ndarray:
     """One JPEG file as a square row, uint8 `[size, size]`: decoded in full, cropped, scaled, resized."""
-    return _prepare(np.asarray(Image.open(path).convert("L")), size)
+    with Image.open(path) as image:
+        return _prepare(np.asarray(image.convert("L")), size)
 
 
 def prepare_dicom(path: str, size: int) -> np.ndarray:

@@ -14,7 +14,7 @@ from monai.engines import SupervisedTrainer
 from scripts.benching.clock import StepClock
 from scripts.benching.lengths import LONGEST
 
-__all__ = ["BERT_BASE", "VARIANTS", "Settings", "Step", "build_step"]
+__all__ = ["BASELINE", "BERT_BASE", "CONFIGS", "VARIANTS", "Settings", "Step", "build_step"]
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -27,6 +27,24 @@ BERT_BASE = {
     "max_position_embeddings": 512,
 }
 """The size of Bio_ClinicalBERT."""
+
+_AS_PUBLISHED: dict[str, Any] = {
+    "network": "$@network_def.to(@device)",  # not channels_last
+    "trained_parameters": "$list(@network.parameters())",  # the frozen ones, too
+    "optimizer::fused": None,
+    "pseudo_mask::area": {"_target_": "scripts.benching.published.PixelQuantileArea"},
+    "train::dataset::lengths_known": False,  # so all positions are computed, padding or not
+    "train::handlers": ["@clock"],  # the gradient is not measured
+}
+
+BASELINE = "released_as_published"
+VARIANTS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    BASELINE: (("preset_released.yaml",), {"precision": "fp32", **_AS_PUBLISHED}),
+    "released_fp32": (("preset_released.yaml",), {"precision": "fp32"}),
+    "default_fp32": ((), {"precision": "fp32"}),
+    "default_bf16": ((), {"precision": "bf16"}),
+}
+"""By name: the presets on top of `pretrain.yaml`, and what else is overridden."""
 
 
 @dataclass(frozen=True)
@@ -60,25 +78,6 @@ class Step:
     clock: StepClock
 
 
-_RELEASED = ("preset_released.yaml",)
-_CLIP = {"_target_": "bundle.handlers.gradient.ClipGradient", "network": "@network", "max_norm": "@max_gradient_norm"}
-_AS_PUBLISHED = {
-    "network": "$@network_def.to(@device)",  # not channels_last
-    "trained_parameters": "$list(@network.parameters())",
-    "optimizer::fused": None,
-    "train::dataset::lengths_known": False,  # all 256 positions are computed, pads and all
-    "train::handlers": ["@clock"],
-}
-
-VARIANTS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-    "released_as_published": (_RELEASED, {"precision": "fp32", **_AS_PUBLISHED}),
-    "released_fp32": (_RELEASED, {"precision": "fp32"}),
-    "default_fp32": ((), {"precision": "fp32"}),
-    "default_bf16": ((), {"precision": "bf16"}),
-}
-"""By name: the presets on top of `pretrain.yaml`, and what else is overridden."""
-
-
 def build_step(name: str, settings: Settings) -> Step:
     """Builds the training step of a variant.
 
@@ -87,42 +86,49 @@ def build_step(name: str, settings: Settings) -> Step:
         settings: what all variants share.
 
     Returns:
-        The step, with random weights.
+        The step, with random weights; its batches are the same for all variants.
     """
     presets, overrides = VARIANTS[name]
     parser = ConfigParser()
     parser.read_config([str(CONFIGS / file) for file in ("pretrain.yaml", *presets)])
-    pad_to = settings.max_length if presets else None
-    parser.update({**_shared(settings, pad_to), **overrides})
+    dataset = _dataset(settings, pad_to=parser["train"]["dataset"].get("pad_to"))
+    parser.update({**_shared(settings), "train::dataset": dataset, **overrides})
     parser.parse()
     torch.manual_seed(0)
-    trainer = parser.get_parsed_content("train::trainer")
-    return Step(trainer, parser.get_parsed_content("clock"))
+    return Step(parser.get_parsed_content("train::trainer"), parser.get_parsed_content("clock"))
 
 
-def _shared(settings: Settings, pad_to: int | None) -> dict[str, Any]:
+def _dataset(settings: Settings, pad_to: str | None) -> dict[str, Any]:
+    return {
+        "_target_": "scripts.benching.pairs.SyntheticPairs",
+        "count": settings.batch,
+        "size": settings.size,
+        "vocab_size": "@vocab_size",
+        "max_length": "@max_length",
+        "pad_to": pad_to,
+    }
+
+
+def _shared(settings: Settings) -> dict[str, Any]:
+    """One size of everything, and nothing around the step but what takes its time."""
+    clip = {
+        "_target_": "bundle.handlers.gradient.ClipGradient",
+        "network": "@network",
+        "max_norm": "@max_gradient_norm",
+    }
     return {
         "image_name": settings.image,
         "image_weights": None,
         "text_source": dict(settings.text),
         "vocab_size": settings.text["vocab_size"],
-        "tokenizer": None,
         "frozen_text_layers": settings.text["num_hidden_layers"] * 3 // 4,
         "crop_size": settings.size,
         "max_length": settings.max_length,
         "batch_size": settings.batch,
-        "device": f"$torch.device('{settings.device}')",
-        "train::dataset": {
-            "_target_": "scripts.benching.pairs.SyntheticPairs",
-            "count": settings.batch,
-            "size": settings.size,
-            "vocab_size": "@vocab_size",
-            "max_length": "@max_length",
-            "pad_to": pad_to,
-        },
-        "num_workers": 0,
         "max_epochs": 1,
+        "num_workers": 0,
+        "device": f"$torch.device('{settings.device}')",
         "clock": {"_target_": "scripts.benching.clock.StepClock", "network": "@network", "device": "@device"},
-        "train::handlers": ["@clock", _CLIP],
-        "train::trainer::amp": False,
+        "train::handlers": ["@clock", clip],
+        "train::trainer::amp": False,  # the precision is the variant's
     }

@@ -1,0 +1,47 @@
+"""A training step reads nothing back from the device.
+
+It runs here on PyTorch's meta device, whose tensors have shapes but no values: whatever needs a value on the host
+(`item`, `bool`, `nonzero`, indexing by a mask, ...), and would make a step wait for a GPU, raises.
+"""
+
+import pytest
+import torch
+from monai.bundle import ConfigParser
+
+CONFIGS = ("configs/pretrain.yaml", "configs/demo.yaml")
+PARTS = ("network", "loss", "optimizer", "train::prepare_batch", "train::inferer", "train::dataset")
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        {"text_pooling": "cls"},
+        {"network_def::pool::_target_": "bundle.networks.attention_pool.IdentityAttentionPool"},
+        {"loss::terms::contrastive::exclude_same": "study_id"},
+        {"thin_reports": None, "augment::warps": [], "augment::intensities": []},
+    ],
+)
+def test_a_step_needs_no_values(repository, phantom_store, overrides):
+    parser = ConfigParser()
+    parser.read_config([str(repository / name) for name in CONFIGS])
+    sizes = {"dataset_dir": str(phantom_store), "crop_size": 64, "batch_size": 8}
+    parser.update(sizes | {"device": torch.device("meta"), "precision": "fp32", "optimizer::fused": False} | overrides)
+    network, loss, optimizer, prepare, inferer, dataset = (parser.get_parsed_content(name) for name in PARTS)
+    network.train()
+    image, target, _, text = prepare(dataset.__getitems__(list(range(8))), torch.device("meta"))
+    assert image.is_meta
+    value = loss(inferer(image, network, **text), target)
+    value.backward()
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    torch.nn.utils.clip_grads_with_norm_(network.parameters(), 1.0, torch.nn.utils.get_total_norm(gradients))
+    optimizer.step()
+    assert value.is_meta
+    assert all(gradient.is_meta for gradient in gradients)
+
+
+def test_the_check_bites():
+    with pytest.raises(RuntimeError, match="meta"):
+        torch.ones(3, device="meta").sum().item()
+    with pytest.raises(NotImplementedError):
+        torch.ones(3, device="meta").nonzero()
