@@ -91,7 +91,7 @@ def _commands(args: argparse.Namespace) -> list[tuple[list[str], Path]]:
 
 def _environment() -> dict[str, str]:
     """One thread a core: more of them wait for each other at every convolution."""
-    return {"OMP_NUM_THREADS": str(os.cpu_count() or 1)} | os.environ
+    return {"OMP_NUM_THREADS": str(os.cpu_count() or 1), **os.environ}
 
 
 def _gather(results: Mapping[str, Any], path: Path) -> Path:

@@ -169,7 +169,7 @@ class PackedDataset(Dataset[dict[str, Any]]):
 
 
 def outlive_sigterm(worker: int) -> None:
-    """The `worker_init_fn` of loaders in training: the trainer answers SIGTERM and needs its workers until it has saved.
+    """The `worker_init_fn` of loaders in training: the trainer answers SIGTERM, with its workers alive until it saved.
 
     Not for persistent workers, which Python ends by SIGTERM when the process exits.
     """

@@ -1,0 +1,97 @@
+"""The whole network with its whole loss: two processes give the loss and the gradients of one on the joined batch."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import nn
+from workflows import TINY_TEXT, workflow
+
+pytestmark = [pytest.mark.slow, pytest.mark.dist]
+
+BATCH = 8
+CASES = {"decoding": True, "sleeping decoder": False}
+
+Outcome = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
+
+
+def values() -> dict[str, Any]:
+    """No dropout: two processes draw other numbers than one."""
+    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return {**TINY_TEXT, "text_source": TINY_TEXT["text_source"] | dropout, "text_pooling": "mean"}
+
+
+def outcome(parser: Any, network: nn.Module, rows: range, decoding: bool) -> Outcome:
+    """Loss terms and gradients of some rows of the training list, in the middle of a training step."""
+    bare = getattr(network, "module", network)
+    for module in network.train().modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.eval()  # its statistics would be those of each process
+    bare.decoding = decoding
+    loss = parser.get_parsed_content("loss")
+    loss.pause("pseudo_segmentation", not decoding)
+    network.zero_grad(set_to_none=True)
+    batch = parser.get_parsed_content("train::dataset").__getitems__(rows)
+    image, target, _, text = parser.get_parsed_content("validate::prepare_batch")(batch, "cpu")
+    total = loss(parser.get_parsed_content("train::inferer")(image, network, **text), target)
+    total.backward()
+    gradients = {name: p.grad for name, p in bare.named_parameters() if p.requires_grad}
+    return {"loss": total.detach(), **loss.last}, gradients
+
+
+def process(rank: int, store: str, folder: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
+    with workflow(Path(store), Path(folder), ("pretrain", "demo", "multi_gpu"), values()) as made:
+        assert made.check_properties() == []
+        network = made.parser.get_parsed_content("network")
+        assert isinstance(network, nn.parallel.DistributedDataParallel)
+        assert not network.find_unused_parameters
+        torch.manual_seed(0)
+        found = {}
+        for name, decoding in CASES.items():
+            terms, gradients = outcome(made.parser, network, range(rank, BATCH, 2), decoding)
+            for term in terms.values():
+                dist.all_reduce(term)
+                term /= 2
+            found[name] = (terms, {key: gradient.clone() for key, gradient in gradients.items()})
+        torch.save(found, f"{folder}/{rank}.pt")
+
+
+@pytest.fixture(scope="module")
+def together(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Outcome]]:
+    """What each of two processes found, for each case."""
+    folder = tmp_path_factory.mktemp("two")
+    # Not forked: a fork hangs where threads of autograd have run.
+    mp.spawn(process, args=(str(phantom_store), str(folder)), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_processes_equal_one(
+    phantom_store: Path, tmp_path: Path, together: list[dict[str, Outcome]], case: str
+) -> None:
+    with workflow(phantom_store, tmp_path, ("pretrain", "demo"), values()) as made:
+        network = made.parser.get_parsed_content("network")
+        terms, gradients = outcome(made.parser, network, range(BATCH), CASES[case])
+    assert set(terms) == {"loss", "contrastive"} | ({"pseudo_segmentation"} if CASES[case] else set())
+    assert any(bool(g.any()) for n, g in gradients.items() if n.startswith("decoder.")) == CASES[case]
+    for rank in range(2):
+        mean, averaged = together[rank][case]
+        assert mean.keys() == terms.keys()
+        assert averaged.keys() == gradients.keys()
+        for name in terms:
+            torch.testing.assert_close(mean[name], terms[name], rtol=1e-5, atol=1e-5)
+        for name in gradients:
+            torch.testing.assert_close(averaged[name], gradients[name], rtol=1e-5, atol=1e-5)
+
+
+def test_runs_without_the_tests_of_pytest() -> None:
+    """The started processes find this module by its name, so the tests' folder must be on the path they inherit."""
+    assert str(Path(__file__).parent) in sys.path
