@@ -94,7 +94,7 @@ def _environment() -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(os.cpu_count() or 1), **os.environ}
 
 
-def _gather(results: Mapping[str, Any], path: Path) -> Path:
+def _gather(results: dict[str, Any], path: Path) -> Path:
     """Write the figures of the whole demo, in the schema of a run's results."""
     with replacing(path) as partial:
         partial.write_text(json.dumps(results | {"stage": "demo"}, indent=2) + "\n", encoding="utf-8")

@@ -30,7 +30,7 @@ def values() -> dict[str, Any]:
 def outcome(parser: Any, network: nn.Module, rows: range, decoding: bool) -> Outcome:
     """Loss terms and gradients of some rows of the training list, in the middle of a training step."""
     bare = getattr(network, "module", network)
-    for module in network.train().modules():
+    for module in network.double().train().modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()  # its statistics would be those of each process
     bare.decoding = decoding
@@ -39,7 +39,7 @@ def outcome(parser: Any, network: nn.Module, rows: range, decoding: bool) -> Out
     network.zero_grad(set_to_none=True)
     batch = parser.get_parsed_content("train::dataset").__getitems__(rows)
     image, target, _, text = parser.get_parsed_content("validate::prepare_batch")(batch, "cpu")
-    total = loss(parser.get_parsed_content("train::inferer")(image, network, **text), target)
+    total = loss(parser.get_parsed_content("train::inferer")(image.double(), network, **text), target)
     total.backward()
     gradients = {name: p.grad for name, p in bare.named_parameters() if p.requires_grad}
     return {"loss": total.detach(), **loss.last}, gradients
