@@ -115,9 +115,9 @@ def _print_form(item: dict[str, Any]) -> None:
     """What the item holds, without what identifies a patient."""
     print("first item:")
     for key, value in item.items():
-        if key in ("id", "patient", "study"):
+        if key in ("id", "image", "mask", "patient", "study"):
             value = "(given)"
-        elif isinstance(value, str) and key not in ("image", "mask", "view"):
+        elif isinstance(value, str) and key != "view":
             value = f"{len(value.split())} words"
         print(f"  {key}: {value}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +26,18 @@ def values() -> dict[str, Any]:
     return {**TINY_TEXT, "text_source": TINY_TEXT["text_source"] | dropout, "text_pooling": "mean"}
 
 
-def outcome(parser: Any, network: nn.Module, rows: range, decoding: bool) -> Outcome:
-    """Loss terms and gradients of some rows of the training list, in the middle of a training step."""
-    bare = getattr(network, "module", network)
-    for module in network.double().train().modules():
+def network_of(parser: Any) -> nn.Module:
+    """The network, with DDP around it if the config says so; in double precision, where sums know no order."""
+    torch.manual_seed(0)
+    for module in parser.get_parsed_content("network_def").double().train().modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()  # its statistics would be those of each process
+    return parser.get_parsed_content("network")
+
+
+def outcome(parser: Any, network: nn.Module, rows: range, decoding: bool) -> Outcome:
+    """Loss terms and gradients of one training step on some rows of the training list."""
+    bare = getattr(network, "module", network)
     bare.decoding = decoding
     loss = parser.get_parsed_content("loss")
     loss.pause("pseudo_segmentation", not decoding)
@@ -49,11 +54,9 @@ def process(rank: int, store: str, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     with workflow(Path(store), Path(folder), ("pretrain", "demo", "multi_gpu"), values()) as made:
-        assert made.check_properties() == []
-        network = made.parser.get_parsed_content("network")
+        network = network_of(made.parser)
         assert isinstance(network, nn.parallel.DistributedDataParallel)
         assert not network.find_unused_parameters
-        torch.manual_seed(0)
         found = {}
         for name, decoding in CASES.items():
             terms, gradients = outcome(made.parser, network, range(rank, BATCH, 2), decoding)
@@ -62,6 +65,7 @@ def process(rank: int, store: str, folder: str) -> None:
                 term /= 2
             found[name] = (terms, {key: gradient.clone() for key, gradient in gradients.items()})
         torch.save(found, f"{folder}/{rank}.pt")
+        assert made.check_properties() == []
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +82,7 @@ def test_two_processes_equal_one(
     phantom_store: Path, tmp_path: Path, together: list[dict[str, Outcome]], case: str
 ) -> None:
     with workflow(phantom_store, tmp_path, ("pretrain", "demo"), values()) as made:
-        network = made.parser.get_parsed_content("network")
-        terms, gradients = outcome(made.parser, network, range(BATCH), CASES[case])
+        terms, gradients = outcome(made.parser, network_of(made.parser), range(BATCH), CASES[case])
     assert set(terms) == {"loss", "contrastive"} | ({"pseudo_segmentation"} if CASES[case] else set())
     assert any(bool(g.any()) for n, g in gradients.items() if n.startswith("decoder.")) == CASES[case]
     for rank in range(2):
@@ -88,10 +91,6 @@ def test_two_processes_equal_one(
         assert averaged.keys() == gradients.keys()
         for name in terms:
             torch.testing.assert_close(mean[name], terms[name], rtol=1e-5, atol=1e-5)
-        for name in gradients:
-            torch.testing.assert_close(averaged[name], gradients[name], rtol=1e-5, atol=1e-5)
-
-
-def test_runs_without_the_tests_of_pytest() -> None:
-    """The started processes find this module by its name, so the tests' folder must be on the path they inherit."""
-    assert str(Path(__file__).parent) in sys.path
+        wrong = {name: (averaged[name] - g).norm() for name, g in gradients.items()}
+        # Biases of attention keys have no gradient but rounding, hence the absolute part.
+        assert [name for name, g in gradients.items() if wrong[name] > 1e-5 * g.norm() + 1e-8] == []

@@ -10,6 +10,8 @@ import torch
 import torch.distributed
 from torch.utils.data import Sampler
 
+from bundle.data.errors import DataError
+
 __all__ = ["ShardedBatchSampler"]
 
 
@@ -81,7 +83,7 @@ class ShardedBatchSampler(Sampler[list[int]]):
         world_size, _ = self._share()
         size = self.batch_size * world_size
         if self.drop_last and self.length < size:
-            raise ValueError(
+            raise DataError(
                 f"the data set has {self.length} items, fewer than one global batch of {size} "
                 f"({self.batch_size} x {world_size} processes): use a smaller batch_size or drop_last=False"
             )
@@ -91,7 +93,7 @@ class ShardedBatchSampler(Sampler[list[int]]):
         """Batches of a whole epoch for this rank, wherever the next iteration starts.
 
         Raises:
-            ValueError: the data set is smaller than one global batch and `drop_last` is set.
+            DataError: the data set is smaller than one global batch and `drop_last` is set.
         """
         size = self._global_batch()
         full, rest = divmod(self.length, size)
@@ -102,7 +104,7 @@ class ShardedBatchSampler(Sampler[list[int]]):
         """Starts at the batch given by `set_start`.
 
         Raises:
-            ValueError: the data set is smaller than one global batch and `drop_last` is set.
+            DataError: the data set is smaller than one global batch and `drop_last` is set.
         """
         self._global_batch()
         return self._batches(self._order(), self.start)
@@ -167,6 +169,6 @@ class ShardedBatchSampler(Sampler[list[int]]):
             if state.get(name) != value
         ]
         if differing:
-            raise ValueError(f"the saved position does not fit this batch sampler: {'; '.join(differing)}")
+            raise DataError(f"the saved position does not fit this batch sampler: {'; '.join(differing)}")
         self.set_epoch(state["epoch"])
         self.set_start(state["start"])

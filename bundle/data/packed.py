@@ -81,7 +81,8 @@ class PackedDataset(Dataset[dict[str, Any]]):
             raise ValueError(f"max_length must be at least 2, got {max_length}")
         if pad_to is not None and pad_to < self.max_length:
             raise ValueError(f"pad_to is {pad_to} but reports have up to {self.max_length} tokens: lower max_length")
-        if ids_sha256(self.items["id"]) != self.manifest["splits"][split]["ids_sha256"]:
+        ids, record = self.items["id"], self.manifest["splits"][split]
+        if len(ids) != record["count"] or ids_sha256(ids) != record["ids_sha256"]:
             raise DataError(f"{self.root / split / 'items.json'}: its ids differ from those in the manifest")
 
     def __len__(self) -> int:

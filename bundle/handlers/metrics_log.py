@@ -9,7 +9,7 @@ from typing import Any
 from ignite.engine import Events
 from monai.engines import Workflow
 
-from .json_lines import JsonLines
+from .json_lines import JsonLines, read_json_lines
 
 __all__ = ["MetricsLog", "scalar_metrics"]
 
@@ -20,7 +20,8 @@ class MetricsLog:
     """Append `{"epoch", "iteration", metrics..., throughput...}` to a file of JSON lines after each validation.
 
     Attach it to the trainer, whose iteration it writes; the validation may be started by any other handler. A resumed
-    run drops what lies beyond its checkpoint. With several processes attach it in the first one only.
+    run drops what lies beyond its checkpoint; a finished one that is started again writes nothing twice. With several
+    processes attach it in the first one only.
 
     Args:
         path: the file, `metrics.jsonl` in the run's folder.
@@ -39,7 +40,8 @@ class MetricsLog:
     def _write(self, trainer: Workflow) -> None:
         metrics = scalar_metrics(self.evaluator)
         position = {"epoch": trainer.state.epoch, "iteration": trainer.state.iteration}
-        self.lines.append([position | metrics | getattr(trainer.state, "throughput", {})])
+        if not any(line["iteration"] == trainer.state.iteration for line in read_json_lines(self.lines.path)):
+            self.lines.append([position | metrics | getattr(trainer.state, "throughput", {})])
         named = "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
         logger.info("validation after epoch %d, iteration %d  %s", *position.values(), named)
 

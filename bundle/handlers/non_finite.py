@@ -19,7 +19,7 @@ __all__ = ["StopOnNonFinite"]
 class StopOnNonFinite:
     """Raise when loss, a term of it or the norm of the gradient is infinite or not a number.
 
-    The scalars stay on the device; only every so many steps are they looked at. Give `check` as guard to whatever saves
+    The scalars stay on the device; only every so many steps are they looked at. Give `check` to whatever saves
     checkpoints, so that weights spoilt since the last look are never saved. List `ClipGradient` too: a gradient can
     overflow while the loss is still finite.
 
@@ -31,7 +31,7 @@ class StopOnNonFinite:
 
     Example:
         >>> stop = StopOnNonFinite(every=50)
-        >>> resume = Resume("runs/x/checkpoints", objects, guard=stop.check)
+        >>> resume = Resume("runs/x/checkpoints", objects, before_save=[stop.check])
     """
 
     def __init__(self, every: int = 50) -> None:

@@ -38,7 +38,8 @@ class Results:
         datalist: `name` and `sha256` of the data list that was evaluated, as a store's manifest has them.
         protocol: name of the evaluation protocol.
         seeds: seeds of the run.
-        groups: patient of each item by its number in the data set (`index`); without them images are resampled.
+        groups: patient of each item by its number in the data set (`index`), -1 where it is unknown: such an item
+            counts as a patient of its own. Without groups images are resampled.
         resamples: number of bootstrap resamples.
     """
 
@@ -88,7 +89,12 @@ class Results:
     def _entry(self, value: float, samples: Samples | None) -> dict[str, float | int | None]:
         low = high = n = None
         if samples is not None:
-            groups = None if self.groups is None else [self.groups[number] for number in samples.index.tolist()]
-            low, high = bootstrap_interval(samples.values, groups, self.resamples)
+            low, high = bootstrap_interval(samples.values, self._groups_of(samples), self.resamples)
             n = len(samples.values)
         return {"value": value if math.isfinite(value) else None, "low": low, "high": high, "n": n}
+
+    def _groups_of(self, samples: Samples) -> list[str] | None:
+        if self.groups is None:
+            return None
+        patients = [(number, self.groups[number]) for number in samples.index.tolist()]
+        return [f"item {number}" if patient == -1 else f"patient {patient}" for number, patient in patients]

@@ -16,11 +16,15 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from ignite.engine import Events
-from monai.engines import Workflow
+from monai.engines import Evaluator, Workflow
 
-__all__ = ["Resume", "newest_checkpoint"]
+__all__ = ["Resume", "ResumeError", "newest_checkpoint"]
 
 logger = logging.getLogger(__name__)
+
+
+class ResumeError(RuntimeError):
+    """A checkpoint that the present run cannot continue."""
 
 
 class Resume:
@@ -40,7 +44,7 @@ class Resume:
         before_save: called with the trainer before each save; one that raises keeps a spoilt state from being saved.
 
     Raises:
-        RuntimeError: when a checkpoint was made by another number of processes or batches an epoch.
+        ResumeError: when a checkpoint was made by another number of processes or batches an epoch.
     """
 
     def __init__(
@@ -49,7 +53,7 @@ class Resume:
         objects: Mapping[str, Any],
         every: int = 1000,
         keep: int = 2,
-        evaluator: Workflow | None = None,
+        evaluator: Evaluator | None = None,
         before_save: Sequence[Callable[[Workflow], None]] = (),
     ) -> None:
         self.folder = Path(folder)
@@ -86,6 +90,9 @@ class Resume:
             self.evaluator.state.best_metric, self.evaluator.state.best_metric_epoch = state["best"]
         _set_random_state(state["random"][_rank()])
         logger.info("resumed from %s at iteration %d", path, engine.state.iteration)
+        if self.evaluator is not None and engine.state.epoch >= engine.state.max_epochs:
+            # Nothing is left to train: what is written at the end needs the figures of the last validation again.
+            self.evaluator.run(engine.state.epoch)
 
     def save(self, engine: Workflow) -> None:
         """Write a checkpoint of the present state. All processes take part; the first one writes."""
@@ -131,7 +138,7 @@ class Resume:
         found = {"processes": len(state["random"]), "iterations an epoch": state["epoch_length"]}
         now = {"processes": len(_gather(None)), "iterations an epoch": engine.state.epoch_length}
         if differing := [f"{name}: {found[name]} then, {now[name]} now" for name in found if found[name] != now[name]]:
-            raise RuntimeError(
+            raise ResumeError(
                 f"{path} cannot be continued by this run ({'; '.join(differing)}): "
                 "start it as before, or give the run another name"
             )

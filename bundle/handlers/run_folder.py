@@ -57,7 +57,7 @@ def prepare_run_folder(folder: str | Path, config: Mapping[str, Any] | None = No
         ValueError: when no config is given and no workflow is calling.
 
     Example:
-        >>> config = {"initialize": ["$bundle.handlers.prepare_run_folder(@output_dir)"]}
+        >>> config = {"initialize": ["$prepare_run_folder(@output_dir)"]}
     """
     if _rank() > 0:
         return

@@ -92,7 +92,8 @@ class Throughput:
         self._seconds += seconds
         self._pairs += pairs
         self._recent.append((seconds, self._received - self._asked, pairs))
-        if self._steps % self.window == 0 or len(self._recent) == 1:
+        end_of_epoch = engine.state.iteration % engine.state.epoch_length == 0
+        if self._steps % self.window == 0 or len(self._recent) == 1 or end_of_epoch:
             self.update(engine)
 
 

@@ -110,7 +110,7 @@ def _joined_by_image(
     for row, group in zip(kept, groups, strict=True):
         row.group = group
     for names in joined:
-        print(f"warning: the same image belongs to {' and '.join(names)}; they are kept in one split")
+        print(f"warning: {len(names)} patients share an image; they are taken for one person and kept in one split")
     return kept, joined
 
 

@@ -111,3 +111,13 @@ def test_without_validation_there_is_a_warning_and_no_file(tmp_path: Path, caplo
         make_trainer([results]).run()
     assert "before any validation" in caplog.text
     assert not results.path.exists()
+
+
+def test_unknown_patients_are_patients_of_their_own():
+    evaluator = SimpleNamespace(state=SimpleNamespace(metrics={"x": 0.5}))
+    samples = Samples(torch.tensor([0.0, 1.0, 0.0, 1.0]), torch.arange(4))
+    datalist = {"name": "l", "sha256": "0"}
+    known = Results("r.json", evaluator, "s", datalist, "p", groups=[7, 7, 7, 7])._entry(0.5, samples)
+    unknown = Results("r.json", evaluator, "s", datalist, "p", groups=[-1, -1, -1, -1])._entry(0.5, samples)
+    assert known["low"] == known["high"] == 0.5
+    assert unknown["low"] < 0.5 < unknown["high"]

@@ -13,7 +13,7 @@ from monai.engines import SupervisedTrainer
 from torch.utils.data import DataLoader, TensorDataset
 
 from bundle.data.batch_sampler import ShardedBatchSampler
-from bundle.handlers.resume import Resume, newest_checkpoint
+from bundle.handlers.resume import Resume, ResumeError, newest_checkpoint
 from bundle.handlers.sampler_position import SamplerPosition
 
 EPOCHS, BATCHES = 3, 5
@@ -157,7 +157,7 @@ def test_guard_keeps_a_spoilt_state_from_being_saved(tmp_path):
 def test_another_batch_size_is_refused_saying_what_differs(tmp_path):
     with pytest.raises(Killed):
         run(tmp_path, kill_at=7)
-    with pytest.raises(RuntimeError, match="iterations an epoch: 5 then, 10 now"):
+    with pytest.raises(ResumeError, match="iterations an epoch: 5 then, 10 now"):
         run(tmp_path, batch_size=2)
 
 

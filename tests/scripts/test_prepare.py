@@ -84,7 +84,7 @@ def test_dry_run_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[st
     printed = capsys.readouterr().out
     assert not out.exists()
     assert "training:          3 items" in printed
-    assert "  image: 0.png\n" in printed
+    assert "  image: (given)\n" in printed
     assert "  findings: 2 words\n" in printed
     assert "Secret" not in printed
     assert "p0" not in printed
