@@ -30,7 +30,7 @@ def bench_pretrain(settings: Settings, rounds: int) -> dict[str, Any]:
 
     Returns:
         Figures by name: `speedup_bf16`, `speedup_fp32` and `speedup_released` (pairs per second of `default` in bf16
-        and in fp32, and of `released` as configured, over `released` as published: medians, with their ranges),
+        and in fp32, and of `released` in fp32 with our kernels, over `released` as published: medians, with ranges),
         `peak_memory_ratio` and `peak_memory_ratio_fp32` (`default` in bf16 and in fp32 over `released` as published,
         whole processes), `peak_memory_ratio_above_libraries` (the former without what imports alone take),
         `variants` with everything about each, `pretrain` with the settings, `machine`.

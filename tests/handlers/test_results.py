@@ -4,6 +4,7 @@ import json
 import logging
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from bundle.handlers.results import Results
 from bundle.handlers.revision import git_revision
 from bundle.metrics.bootstrap import bootstrap_interval
 from bundle.metrics.retrieval import RetrievalMetric
+from bundle.metrics.samples import Samples
 
 PATIENTS = ["p0", "p0", "p0", "p0", "p1", "p1", "p1", "p2"]
 
