@@ -15,19 +15,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.dist]
 EPOCHS, EVERY = 3, 2
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Path:
-    """A packed store of 75 phantoms of 64 px."""
-    from scripts.pack import main as pack
-    from scripts.prepare import main as prepare
-
-    folder = tmp_path_factory.mktemp("phantoms")
-    assert not prepare(["phantom", "--out", str(folder), "--count", "75", "--size", "64", "--workers", "1"])
-    options = ["--out", str(folder / "store"), "--size", "64", "--vocab-size", "300", "--workers", "1"]
-    assert not pack([str(folder / "datalist.json"), *options])
-    return folder / "store"
-
-
 def command(store: Path, output: Path, processes: int) -> list[str]:
     files = ["pretrain", "demo"] + ["multi_gpu"] * (processes > 1)
     run = [
@@ -78,20 +65,20 @@ def stop_after(run: subprocess.Popen, output: Path, iteration: int, how: signal.
 
 
 @pytest.fixture(scope="module", params=[1, 2])
-def whole(request, store, tmp_path_factory) -> tuple[int, Path]:
+def whole(request, phantom_store, tmp_path_factory) -> tuple[int, Path]:
     """Number of processes, and an uninterrupted run with so many."""
     output = tmp_path_factory.mktemp(f"whole{request.param}")
-    finish(start(store, output, request.param))
+    finish(start(phantom_store, output, request.param))
     return request.param, output
 
 
-def test_killed_run_continues_bit_for_bit(store, whole, tmp_path):
+def test_killed_run_continues_bit_for_bit(phantom_store, whole, tmp_path):
     processes, reference = whole
     for iteration in (3, 7):
-        run = start(store, tmp_path, processes)
+        run = start(phantom_store, tmp_path, processes)
         stop_after(run, tmp_path, iteration, signal.SIGKILL)
         run.communicate()
-    assert "resumed from" in finish(start(store, tmp_path, processes))
+    assert "resumed from" in finish(start(phantom_store, tmp_path, processes))
     for rank in range(processes):
         assert losses(tmp_path, rank) == losses(reference, rank)
     assert max(losses(reference)) >= 3 * EPOCHS
@@ -100,15 +87,15 @@ def test_killed_run_continues_bit_for_bit(store, whole, tmp_path):
         assert (tmp_path / file).read_bytes() == (reference / file).read_bytes()
 
 
-def test_sigterm_saves_and_exits_with_0(store, whole, tmp_path):
+def test_sigterm_saves_and_exits_with_0(phantom_store, whole, tmp_path):
     processes, reference = whole
-    run = start(store, tmp_path, processes)
+    run = start(phantom_store, tmp_path, processes)
     stop_after(run, tmp_path, 4, signal.SIGTERM)
     output, _ = run.communicate(timeout=200)
     if processes == 1:  # torchrun itself answers SIGTERM with an error status, whatever its processes do
         assert run.returncode == 0, output
     assert "SIGTERM: saved at iteration" in output
-    finish(start(store, tmp_path, processes))
+    finish(start(phantom_store, tmp_path, processes))
     assert losses(tmp_path) == losses(reference)
 
 

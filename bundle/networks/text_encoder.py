@@ -16,6 +16,7 @@ __all__ = ["TextEncoder"]
 
 _BERT_LAYERS = ("bert", "roberta", "xlm-roberta", "camembert")  # families whose layers are built as BERT's
 _SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "camembert")  # count positions from padding_idx + 1
+_SMALLEST_GROUP = 4  # reports; in smaller chunks casting the weights to bf16 costs more than padding
 _POOLINGS = ("cls", "mean", "tokens")
 
 Mask = torch.Tensor | None
@@ -26,7 +27,8 @@ class TextEncoder(nn.Module):
 
     **Length groups.** Given the reports' lengths as host integers, the batch runs in `groups` chunks, each cut to its
     longest report: the result is that of the whole batch (up to rounding and to the draws of dropout) without the work
-    on padding. It pays when the batch is sorted by length; a contrastive loss does not mind the order.
+    on padding. Chunks have 4 reports or more. It pays when the batch is sorted by length; a contrastive loss does not
+    mind the order. With pooling "tokens" every position is computed, padding too.
 
     **CLS pooling.** In the last layer only the CLS row is used, so only its query is computed, against keys and values
     of all tokens. Families whose layers differ from BERT's compute the full layer.
@@ -112,9 +114,9 @@ class TextEncoder(nn.Module):
                 f"Reports of {longest} tokens do not fit the text encoder, which takes {self.max_length}; cut them "
                 "when they are tokenized."
             )
-        if lengths is None:
+        if lengths is None or self.pooling == "tokens":
             return self._encode(input_ids, _attend(attention_mask))
-        step = -(-batch // self.groups)
+        step = max(-(-batch // self.groups), _SMALLEST_GROUP)
         rows = []
         for start in range(0, batch, step):
             part = slice(start, start + step)
@@ -122,7 +124,7 @@ class TextEncoder(nn.Module):
             # Without padding no mask is needed, which leaves the fastest attention kernels open.
             mask = None if longest == shortest else _attend(attention_mask[part, :longest])
             rows.append(self._encode(input_ids[part, :longest], mask))
-        return torch.cat([F.pad(row, (0, 0, 0, width - row.shape[1])) if row.dim() == 3 else row for row in rows])
+        return torch.cat(rows)
 
     def _encode(self, input_ids: torch.Tensor, mask: Mask) -> torch.Tensor:
         """Encode one chunk."""
