@@ -1,0 +1,39 @@
+import json
+
+import pytest
+
+from scripts.demo import ROWS, main
+
+
+@pytest.mark.slow
+def test_small_demo_from_nothing(tmp_path, capfd):
+    arguments = [
+        "--data",
+        str(tmp_path / "phantoms"),
+        "--runs",
+        str(tmp_path / "runs"),
+        "--count",
+        "90",
+        "--epochs",
+        "2",
+    ]
+    assert main(arguments) == 0
+    printed = capfd.readouterr().out
+    assert all(title in printed for title, _ in ROWS)
+    gathered = json.loads((tmp_path / "runs" / "demo" / "results.json").read_text())
+    assert gathered["stage"] == "demo"
+    assert {"retrieval_r5_image_to_text_over_chance", "retrieval_r5_text_to_image_over_chance"} <= set(
+        gathered["metrics"]
+    )
+    assert list((tmp_path / "runs" / "pretrain" / "demo" / "pictures").glob("*.png"))
+    assert main(arguments) == 0
+    assert capfd.readouterr().out.count("is there already") == 3
+
+
+def test_a_failing_step_ends_the_demo_with_its_code(tmp_path):
+    # an empty data list: packing refuses it
+    data = tmp_path / "phantoms"
+    data.mkdir()
+    (data / "datalist.json").write_text("{}")
+    assert main(["--data", str(data), "--runs", str(tmp_path / "runs")]) == 2
+    assert not (tmp_path / "runs" / "demo").exists()
