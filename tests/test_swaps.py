@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from workflows import CONFIGS, ONE_STEP, TINY_TEXT, one_step, workflow
+from workflows import CONFIGS, ONE_STEP, TINY_TEXT, one_step, with_handlers, workflow
 
 from bundle.data.errors import DataError
 from bundle.data.tokenizer_files import load_tokenizer, tokenizer_sha256
@@ -33,6 +33,15 @@ def check_step(store: Path, output: Path, names: tuple[str, ...], values: dict[s
 @pytest.mark.parametrize("overlay", BACKBONES)
 def test_backbone(phantom_store: Path, tmp_path: Path, overlay: str) -> None:
     check_step(phantom_store, tmp_path, ("pretrain", overlay), TINY_TEXT)
+
+
+def test_pyramid_of_a_vit_has_gradients_before_the_decoder_starts(phantom_store: Path, tmp_path: Path) -> None:
+    """Only the decoder reads its finer maps, and DDP waits for the gradients of the layers that make them."""
+    values = {**TINY_TEXT, **ONE_STEP, **with_handlers("DelayedDecoder"), "image_name": "vit_tiny_patch16_224"}
+    with workflow(phantom_store, tmp_path, ("pretrain", "backbone_vit_b16"), {**values, "pa_start_step": 1}) as made:
+        gradients = one_step(made)
+    assert [name for name, gradient in gradients.items() if gradient is None] == []
+    assert not any(bool(gradient.any()) for name, gradient in gradients.items() if name.startswith("decoder."))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
-from workflows import TINY_TEXT, workflow
+from workflows import NO_DROPOUT, workflow
 
 pytestmark = [pytest.mark.slow, pytest.mark.dist]
 
@@ -18,12 +18,6 @@ BATCH = 8
 CASES = {"decoding": True, "sleeping decoder": False}
 
 Outcome = tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
-
-
-def values() -> dict[str, Any]:
-    """No dropout: two processes draw other numbers than one."""
-    dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    return {**TINY_TEXT, "text_source": TINY_TEXT["text_source"] | dropout, "text_pooling": "mean"}
 
 
 def network_of(parser: Any) -> nn.Module:
@@ -53,7 +47,7 @@ def outcome(parser: Any, network: nn.Module, rows: range, decoding: bool) -> Out
 def process(rank: int, store: str, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    with workflow(Path(store), Path(folder), ("pretrain", "demo", "multi_gpu"), values()) as made:
+    with workflow(Path(store), Path(folder), ("pretrain", "demo", "multi_gpu"), NO_DROPOUT) as made:
         network = network_of(made.parser)
         assert isinstance(network, nn.parallel.DistributedDataParallel)
         assert not network.find_unused_parameters
@@ -81,7 +75,7 @@ def together(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) -> l
 def test_two_processes_equal_one(
     phantom_store: Path, tmp_path: Path, together: list[dict[str, Outcome]], case: str
 ) -> None:
-    with workflow(phantom_store, tmp_path, ("pretrain", "demo"), values()) as made:
+    with workflow(phantom_store, tmp_path, ("pretrain", "demo"), NO_DROPOUT) as made:
         terms, gradients = outcome(made.parser, network_of(made.parser), range(BATCH), CASES[case])
     assert set(terms) == {"loss", "contrastive"} | ({"pseudo_segmentation"} if CASES[case] else set())
     assert any(bool(g.any()) for n, g in gradients.items() if n.startswith("decoder.")) == CASES[case]

@@ -17,7 +17,7 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 TINY = {"crop_size": 64, "batch_size": 8, "max_epochs": 1, "val_interval": 1, "log_every": 1, "precision": "fp32"}
 
-TINY_TEXT = {
+TINY_TEXT: dict[str, Any] = {
     "image_weights": None,
     "text_source": {
         "vocab_size": "@vocab_size",
@@ -31,6 +31,12 @@ TINY_TEXT = {
     "frozen_text_layers": 1,
 }
 """In place of weights that would have to be downloaded."""
+
+NO_DROPOUT = {
+    **TINY_TEXT,
+    "text_source": TINY_TEXT["text_source"] | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+}
+"""The same without dropout, whose draws depend on how a batch is cut into pieces."""
 
 
 @contextmanager
