@@ -8,9 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel
@@ -237,8 +237,7 @@ def test_bad_list(
 
 
 def test_full_disk(source: Source, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda place: usage(10**9, 10**9, 1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(total=10**9, used=10**9, free=1000))
     assert source.pack() == 2
     check_sentence(the_sentence(capsys), "store", "0.00 GiB free", "nothing was written")
     assert {path.name for path in source.folder.iterdir() if path.is_dir()} == set()
