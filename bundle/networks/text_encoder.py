@@ -16,7 +16,7 @@ __all__ = ["TextEncoder"]
 
 _BERT_LAYERS = ("bert", "roberta", "xlm-roberta", "camembert")  # families whose layers are built as BERT's
 _SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "camembert")  # count positions from padding_idx + 1
-_SMALLEST_GROUP = 2  # reports; one alone would save less padding than casting the weights to bf16 again costs
+_SMALLEST_GROUP = 4  # reports; fewer save less padding than casting the weights to bf16 again costs
 _POOLINGS = ("cls", "mean", "tokens")
 
 Mask = torch.Tensor | None
@@ -27,7 +27,7 @@ class TextEncoder(nn.Module):
 
     **Length groups.** Given the reports' lengths as host integers, the batch runs in `groups` chunks, each cut to its
     longest report: the result is that of the whole batch (up to rounding and to the draws of dropout) without the work
-    on padding. Chunks have 2 reports or more. It pays when the batch is sorted by length; a contrastive loss does not
+    on padding. Chunks have 4 reports or more. It pays when the batch is sorted by length; a contrastive loss does not
     mind the order. With pooling "tokens" every position is computed, padding too.
 
     **CLS pooling.** In the last layer only the CLS row is used, so only its query is computed, against keys and values

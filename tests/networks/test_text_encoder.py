@@ -88,7 +88,7 @@ def test_work_is_done_on_the_tokens_of_each_group_only() -> None:
     widths = []
     network.model.encoder.layer[0].register_forward_pre_hook(lambda module, inputs: widths.append(inputs[0].shape[:2]))
     network(*reports(LENGTHS, width=20), LENGTHS)
-    assert widths == [(2, 4), (2, 6), (2, 9), (1, 12)]  # no group is smaller than 2 reports, but the last
+    assert widths == [(4, 6), (3, 12)]  # no group is smaller than 4 reports, but the last
 
 
 def test_the_cls_row_is_that_of_the_full_layer_with_its_gradients() -> None:
