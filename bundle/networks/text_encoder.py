@@ -11,12 +11,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from bundle.networks.hugging_face import build_bert, load_pretrained
+from bundle.networks.token_packing import TokenPacking
 
 __all__ = ["TextEncoder"]
 
 _BERT_LAYERS = ("bert", "roberta", "xlm-roberta", "camembert")  # families whose layers are built as BERT's
 _SHIFTED_POSITIONS = ("roberta", "xlm-roberta", "camembert")  # count positions from padding_idx + 1
-_SMALLEST_GROUP = 4  # reports; fewer save less padding than casting the weights to bf16 again costs
 _POOLINGS = ("cls", "mean", "tokens")
 
 Mask = torch.Tensor | None
@@ -25,10 +25,10 @@ Mask = torch.Tensor | None
 class TextEncoder(nn.Module):
     """Encodes reports to one vector each, or one a token.
 
-    **Length groups.** Given the reports' lengths as host integers, the batch runs in `groups` chunks, each cut to its
-    longest report: the result is that of the whole batch (up to rounding and to the draws of dropout) without the work
-    on padding. Chunks have 4 reports or more. It pays when the batch is sorted by length; a contrastive loss does not
-    mind the order. With pooling "tokens" every position is computed, padding too.
+    **Packed tokens.** Given the reports' lengths as host integers, every layer works on the tokens that are there,
+    one after another without padding; only attention itself, some hundredths of the work, sees a padded batch. The
+    result is that of the padded batch, up to rounding and to the draws of dropout. Families whose layers differ from
+    BERT's run padded to the longest report. With pooling "tokens" every position is computed, padding too.
 
     **CLS pooling.** In the last layer only the CLS row is used, so only its query is computed, against keys and values
     of all tokens. Families whose layers differ from BERT's compute the full layer.
@@ -42,7 +42,6 @@ class TextEncoder(nn.Module):
             random weights, with no download.
         freeze_layers: number of layers frozen from the bottom.
         freeze_embeddings: whether word, position and type embeddings with their LayerNorm are frozen.
-        groups: chunks that a batch is run in when its lengths are given; 1 pads to the longest report of the batch.
         pooling: "cls" (first token), "mean" (over a report's tokens), or "tokens" (no pooling).
         vocab_size: number of words of the tokenizer, to be checked against the model; None checks nothing.
 
@@ -67,19 +66,15 @@ class TextEncoder(nn.Module):
         source: str | Path | Mapping[str, Any],
         freeze_layers: int = 9,
         freeze_embeddings: bool = True,
-        groups: int = 8,
         pooling: Literal["cls", "mean", "tokens"] = "cls",
         vocab_size: int | None = None,
     ) -> None:
         super().__init__()
         if pooling not in _POOLINGS:
             raise ValueError(f"There is no pooling {pooling!r}; take one of {', '.join(_POOLINGS)}.")
-        if groups < 1:
-            raise ValueError(f"Length groups are 1 or more, not {groups}.")
         self.model = build_bert(source) if isinstance(source, Mapping) else load_pretrained(str(source))
         config = self.model.config
         self.pooling = pooling
-        self.groups = groups
         self.width: int = config.hidden_size
         self.vocab_size: int = config.vocab_size
         self.max_length = _max_length(config)
@@ -98,8 +93,7 @@ class TextEncoder(nn.Module):
         Args:
             input_ids: token numbers [B, L], int64, right-padded.
             attention_mask: 1 for tokens, 0 for padding [B, L].
-            lengths: tokens of each report, host integers, in the order of the batch (ascending for speed). None runs
-                the batch in one piece.
+            lengths: tokens of each report, host integers, in the order of the batch. None computes padding, too.
 
         Returns:
             Vectors [B, width], or [B, L, width] with pooling "tokens", where rows of padding mean nothing.
@@ -107,7 +101,7 @@ class TextEncoder(nn.Module):
         Raises:
             ValueError: if a report has more tokens than the model takes.
         """
-        batch, width = input_ids.shape
+        width = input_ids.shape[1]
         longest = max(lengths) if lengths else width
         if self.max_length is not None and longest > self.max_length:
             raise ValueError(
@@ -116,32 +110,37 @@ class TextEncoder(nn.Module):
             )
         if lengths is None or self.pooling == "tokens":
             return self._encode(input_ids, _attend(attention_mask))
-        step = max(-(-batch // self.groups), _SMALLEST_GROUP)
-        rows = []
-        for start in range(0, batch, step):
-            part = slice(start, start + step)
-            longest, shortest = max(lengths[part]), min(lengths[part])
-            # Without padding no mask is needed, which leaves the fastest attention kernels open.
-            mask = None if longest == shortest else _attend(attention_mask[part, :longest])
-            rows.append(self._encode(input_ids[part, :longest], mask))
-        return torch.cat(rows)
+        input_ids, attention_mask = input_ids[:, :longest], attention_mask[:, :longest]
+        if longest == min(lengths):
+            return self._encode(input_ids, None)  # without padding no mask, which leaves the fastest kernels open
+        if self.model.config.model_type not in _BERT_LAYERS:
+            return self._encode(input_ids, _attend(attention_mask))
+        return self._encode_packed(input_ids, attention_mask, sum(lengths))
 
     def _encode(self, input_ids: torch.Tensor, mask: Mask) -> torch.Tensor:
-        """Encode one chunk."""
+        """Encode a batch, its padding too."""
         if self.pooling == "cls" and self.model.config.model_type in _BERT_LAYERS:
-            return self._first_rows(input_ids, mask)
+            *lower, last = self.model.encoder.layer
+            hidden = self.model.embeddings(input_ids=input_ids)
+            for layer in lower:
+                hidden = layer(hidden, mask)
+            return _first_rows(last, hidden[:, 0], _project(last, hidden), mask)
         hidden = self.model(input_ids=input_ids, attention_mask=mask).last_hidden_state
         if self.pooling == "cls":
             return hidden[:, 0]
         return _mean(hidden, mask) if self.pooling == "mean" else hidden
 
-    def _first_rows(self, input_ids: torch.Tensor, mask: Mask) -> torch.Tensor:
-        """CLS rows [B, width] of a model whose layers are built as BERT's."""
+    def _encode_packed(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, tokens: int) -> torch.Tensor:
+        """Encode the tokens of a batch alone; for families built as BERT."""
+        packing, mask = TokenPacking(attention_mask, tokens), _attend(attention_mask)
+        hidden = packing.pack(self.model.embeddings(input_ids=input_ids))
         *lower, last = self.model.encoder.layer
-        hidden = self.model.embeddings(input_ids=input_ids)
-        for layer in lower:
-            hidden = layer(hidden, mask)
-        return _first_row(last, hidden, mask)
+        for layer in lower if self.pooling == "cls" else (*lower, last):
+            hidden = _packed_layer(layer, hidden, packing, mask)
+        if self.pooling == "mean":
+            return _mean(packing.pad(hidden), mask)
+        keys_and_values = packing.pad(_project(last, hidden))
+        return _first_rows(last, hidden[packing.firsts], keys_and_values, mask)
 
 
 def _attend(attention_mask: torch.Tensor) -> torch.Tensor:
@@ -160,23 +159,31 @@ def _mean(hidden: torch.Tensor, mask: Mask) -> torch.Tensor:
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def _first_row(layer: Any, hidden: torch.Tensor, mask: Mask) -> torch.Tensor:
-    """What a BERT layer gives for the first token: [B, width] from [B, L, width]."""
+def _packed_layer(layer: Any, hidden: torch.Tensor, packing: TokenPacking, mask: Mask) -> torch.Tensor:
+    """What a BERT layer gives for every token: [T, width] from [T, width]."""
+    query = packing.pad(layer.attention.self.query(hidden))
+    context = _attention(layer, query, packing.pad(_project(layer, hidden)), mask)
+    return layer.feed_forward_chunk(layer.attention.output(packing.pack(context), hidden))
+
+
+def _first_rows(layer: Any, first: torch.Tensor, keys_and_values: torch.Tensor, mask: Mask) -> torch.Tensor:
+    """What a BERT layer gives for first tokens: [B, width] from their rows [B, width] and [B, L, 2 width]."""
+    context = _attention(layer, layer.attention.self.query(first)[:, None], keys_and_values, mask)
+    return layer.feed_forward_chunk(layer.attention.output(context[:, 0], first))
+
+
+def _project(layer: Any, hidden: torch.Tensor) -> torch.Tensor:
+    """Keys and values of tokens, side by side: [..., 2 width] from [..., width]."""
+    return torch.cat([layer.attention.self.key(hidden), layer.attention.self.value(hidden)], dim=-1)
+
+
+def _attention(layer: Any, query: torch.Tensor, keys_and_values: torch.Tensor, mask: Mask) -> torch.Tensor:
+    """The attention of a BERT layer: [B, Q, width] from projected queries [B, Q, width] and [B, L, 2 width]."""
     attention = layer.attention.self
-    first = hidden[:, :1]
-
-    def heads(x: torch.Tensor) -> torch.Tensor:
-        return x.unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
-
-    context = F.scaled_dot_product_attention(
-        heads(attention.query(first)),
-        heads(attention.key(hidden)),
-        heads(attention.value(hidden)),
-        attn_mask=mask,
-        dropout_p=attention.dropout.p if attention.training else 0.0,
-    )
-    attended = layer.attention.output(context.transpose(1, 2).flatten(2), first)
-    return layer.feed_forward_chunk(attended)[:, 0]
+    heads = (x.unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2) for x in (query, *keys_and_values.chunk(2, dim=-1)))
+    dropout = attention.dropout.p if attention.training else 0.0
+    context = F.scaled_dot_product_attention(*heads, attn_mask=mask, dropout_p=dropout)
+    return context.transpose(1, 2).flatten(2)
 
 
 def _freeze(model: Any, freeze_layers: int, freeze_embeddings: bool) -> None:

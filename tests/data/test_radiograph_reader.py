@@ -10,10 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import itk
+
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK
 from dicom_files import write_dicom
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +39,7 @@ def write_nifti(
 
 
 def write_itk(path: Path) -> None:
-    itk.imwrite(itk.image_from_array(QUARTERS8), str(path))
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(QUARTERS8), path)
 
 
 def write_monai(path: Path) -> None:

@@ -28,7 +28,7 @@ def count(module: torch.nn.Module) -> int:
 def tiny(decoder: bool = True, pooling: str = "cls") -> G2D:
     torch.manual_seed(0)
     encoder = TimmEncoder("resnet18", channels=(8, 16, 24, 32), out_indices=(0, 1, 2, 3))
-    text = TextEncoder(TINY_BERT, freeze_layers=0, freeze_embeddings=False, groups=2, pooling=pooling)
+    text = TextEncoder(TINY_BERT, freeze_layers=0, freeze_embeddings=False, pooling=pooling)
     projection = AllTokensProjection if pooling == "tokens" else Projection
     return G2D(
         encoder,

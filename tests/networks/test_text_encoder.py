@@ -54,20 +54,19 @@ def test_bert_base_has_the_published_counts() -> None:
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
-@pytest.mark.parametrize("groups", [2, 3, 8])
-def test_length_groups_change_nothing(pooling: Any, groups: int) -> None:
-    network = encoder(pooling=pooling, groups=groups).eval()
+def test_packing_tokens_changes_nothing(pooling: Any) -> None:
+    network = encoder(pooling=pooling).eval()
     ids, mask = reports(LENGTHS, width=20)
-    whole, grouped = network(ids, mask), network(ids, mask, LENGTHS)
+    whole, packed = network(ids, mask), network(ids, mask, LENGTHS)
     assert whole.shape == (7, 16)
-    torch.testing.assert_close(grouped, whole, rtol=0, atol=1e-5)
+    torch.testing.assert_close(packed, whole, rtol=0, atol=1e-5)
     expected = gradients(network, network(ids, mask))
     for name, gradient in gradients(network, network(ids, mask, LENGTHS)).items():
         torch.testing.assert_close(gradient, expected[name], rtol=0, atol=1e-5, msg=name)
 
 
 def test_tokens_are_computed_at_full_width_padding_too() -> None:
-    network = encoder(pooling="tokens", groups=3).eval()
+    network = encoder(pooling="tokens").eval()
     ids, mask = reports(LENGTHS, width=14)
     whole, with_lengths = network(ids, mask), network(ids, mask, LENGTHS)
     assert whole.shape == (7, 14, 16)
@@ -75,20 +74,22 @@ def test_tokens_are_computed_at_full_width_padding_too() -> None:
     assert (whole[~mask.bool()].abs().sum(-1) > 0).all()  # the released projection's statistics include them
 
 
-@given(st.lists(st.integers(1, 12), min_size=1, max_size=9), st.integers(1, 10), st.integers(0, 5))
-def test_any_lengths_in_any_order(lengths: list[int], groups: int, surplus: int) -> None:
-    network = encoder(groups=groups).eval()
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=9), st.sampled_from(["cls", "mean"]), st.integers(0, 5))
+def test_any_lengths_in_any_order(lengths: list[int], pooling: Any, surplus: int) -> None:
+    network = encoder(pooling=pooling).eval()
     ids, mask = reports(lengths, width=max(lengths) + surplus)
     with torch.no_grad():
         torch.testing.assert_close(network(ids, mask, lengths), network(ids, mask), rtol=0, atol=1e-5)
 
 
-def test_work_is_done_on_the_tokens_of_each_group_only() -> None:
-    network = encoder(groups=7).eval()
-    widths = []
-    network.model.encoder.layer[0].register_forward_pre_hook(lambda module, inputs: widths.append(inputs[0].shape[:2]))
+def test_work_is_done_on_tokens_only() -> None:
+    network = encoder()
+    shapes = []
+    for layer in network.model.encoder.layer:
+        for part in (layer.attention.self.key, layer.intermediate):
+            part.register_forward_pre_hook(lambda module, inputs: shapes.append(tuple(inputs[0].shape)))
     network(*reports(LENGTHS, width=20), LENGTHS)
-    assert widths == [(4, 6), (3, 12)]  # no group is smaller than 4 reports, but the last
+    assert shapes == [(47, 16)] * 5 + [(7, 16)]  # 47 tokens; the last layer goes on with the first of each report
 
 
 def test_the_cls_row_is_that_of_the_full_layer_with_its_gradients() -> None:
@@ -108,7 +109,7 @@ def test_the_last_layer_asks_for_the_cls_row_only() -> None:
     for part in (last.attention.self.query, last.attention.self.key, last.intermediate):
         part.register_forward_pre_hook(lambda module, inputs: shapes.append(tuple(inputs[0].shape)))
     network(*reports(LENGTHS))
-    assert shapes == [(7, 1, 16), (7, 12, 16), (7, 1, 16)]
+    assert shapes == [(7, 12, 16), (7, 16), (7, 16)]
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
@@ -244,8 +245,6 @@ def test_wrong_arguments_are_told() -> None:
         TextEncoder(TINY)
     with pytest.raises(ValueError, match="no pooling 'max'"):
         encoder(pooling="max")
-    with pytest.raises(ValueError, match="1 or more, not 0"):
-        encoder(groups=0)
     with pytest.raises(ValueError, match="no value hiden_size"):
         TextEncoder(TINY | {"hiden_size": 16})
 
