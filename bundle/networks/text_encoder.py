@@ -35,6 +35,8 @@ class TextEncoder(nn.Module):
 
     **Freezing** sets `requires_grad` to False; with frozen embeddings autograd then keeps nothing below the first
     trained layer. Dropout in frozen layers stays active in training mode, as in G2D, where it serves as augmentation.
+    Linear maps of frozen layers may be kept in bf16: under autocast, which would cast them at every step, the result is
+    the same to the bit, at half their memory.
 
     Args:
         source: hub name or local folder of an encoder (BERT, RoBERTa, CXR-BERT, DistilBERT, ELECTRA, ...), or values
@@ -42,6 +44,7 @@ class TextEncoder(nn.Module):
             random weights, with no download.
         freeze_layers: number of layers frozen from the bottom.
         freeze_embeddings: whether word, position and type embeddings with their LayerNorm are frozen.
+        frozen_dtype: of the linear maps in frozen layers; bf16 only where the network runs under bf16 autocast.
         pooling: "cls" (first token), "mean" (over a report's tokens), or "tokens" (no pooling).
         vocab_size: number of words of the tokenizer, to be checked against the model; None checks nothing.
 
@@ -66,6 +69,7 @@ class TextEncoder(nn.Module):
         source: str | Path | Mapping[str, Any],
         freeze_layers: int = 9,
         freeze_embeddings: bool = True,
+        frozen_dtype: torch.dtype = torch.float32,
         pooling: Literal["cls", "mean", "tokens"] = "cls",
         vocab_size: int | None = None,
     ) -> None:
@@ -83,7 +87,7 @@ class TextEncoder(nn.Module):
                 f"The tokenizer has {vocab_size} words, the text encoder {source!r} only {self.vocab_size}; use the "
                 "tokenizer that belongs to it, or build the encoder with that vocab_size."
             )
-        _freeze(self.model, freeze_layers, freeze_embeddings)
+        _freeze(self.model, freeze_layers, freeze_embeddings, frozen_dtype)
 
     def forward(
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, lengths: Sequence[int] | None = None
@@ -180,17 +184,22 @@ def _project(layer: Any, hidden: torch.Tensor) -> torch.Tensor:
 def _attention(layer: Any, query: torch.Tensor, keys_and_values: torch.Tensor, mask: Mask) -> torch.Tensor:
     """The attention of a BERT layer: [B, Q, width] from projected queries [B, Q, width] and [B, L, 2 width]."""
     attention = layer.attention.self
-    heads = (x.unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2) for x in (query, *keys_and_values.chunk(2, dim=-1)))
+    heads = (
+        x.unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
+        for x in (query, *keys_and_values.chunk(2, dim=-1))
+    )
     dropout = attention.dropout.p if attention.training else 0.0
     context = F.scaled_dot_product_attention(*heads, attn_mask=mask, dropout_p=dropout)
     return context.transpose(1, 2).flatten(2)
 
 
-def _freeze(model: Any, freeze_layers: int, freeze_embeddings: bool) -> None:
+def _freeze(model: Any, freeze_layers: int, freeze_embeddings: bool, dtype: torch.dtype) -> None:
     layers = (model.encoder if hasattr(model, "encoder") else model.transformer).layer
     if not 0 <= freeze_layers <= len(layers):
         raise ValueError(f"The text encoder has {len(layers)} layers; {freeze_layers} of them cannot be frozen.")
     frozen = list(layers[:freeze_layers])
+    for linear in (module for layer in frozen for module in layer.modules() if isinstance(module, nn.Linear)):
+        linear.to(dtype)
     if freeze_embeddings:
         # ELECTRA has a projection of its embeddings beside them.
         frozen += [child for name, child in model.named_children() if name.startswith("embeddings")]

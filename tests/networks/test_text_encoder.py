@@ -153,6 +153,17 @@ def test_frozen_layers_pass_the_gradient_to_trained_embeddings() -> None:
     assert network.model.encoder.layer[1].output.dense.weight.grad is None
 
 
+@pytest.mark.parametrize("lengths", [LENGTHS, None])
+def test_frozen_layers_in_bf16_give_the_same_bits_under_autocast(lengths: list[int] | None) -> None:
+    exact = encoder(freeze_layers=2, freeze_embeddings=True)
+    small = encoder(freeze_layers=2, freeze_embeddings=True, frozen_dtype=torch.bfloat16)
+    assert small.model.encoder.layer[1].output.dense.weight.dtype == torch.bfloat16
+    assert {p.dtype for p in small.parameters() if p.requires_grad} == {torch.float32}
+    ids, mask = reports(LENGTHS)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(small.eval()(ids, mask, lengths), exact.eval()(ids, mask, lengths))
+
+
 def save(model: transformers.PreTrainedModel, folder: Path) -> str:
     model.save_pretrained(folder)
     return str(folder)
