@@ -32,11 +32,11 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from bundle.data.datalist_annotations import check_annotations
-from bundle.data.datalist_form import SPLITS, check_form
+from bundle.data.datalist_form import SPLITS, check_form, fail
 from bundle.data.datalist_rules import check_rules, sha256_of_ids
 from bundle.data.errors import DataError
 
-__all__ = ["check_datalist", "load_datalist", "read_datalist", "write_datalist"]
+__all__ = ["check_datalist", "load_datalist", "load_splits", "read_datalist", "write_datalist"]
 
 _SCHEMA_VERSION = 1
 _SAMPLE = 100
@@ -135,14 +135,41 @@ def load_datalist(
     Example:
         >>> load_datalist("runs/pairs/datalist.json", "training", subset=10)  # doctest: +SKIP
     """
-    datalist = read_datalist(path)
+    loaded = load_splits(read_datalist(path), path, key, path_keys, subset, check_files)
+    return loaded if key is None else loaded[key]
+
+
+def load_splits(
+    datalist: Mapping[str, Any],
+    path: str | os.PathLike[str],
+    key: str | None = None,
+    path_keys: Sequence[str] = ("image", "mask"),
+    subset: int | None = None,
+    check_files: FileCheck = _SAMPLE,
+) -> dict[str, list[dict[str, Any]]]:
+    """Load splits of a data list that was read before: `load_datalist` without its reading.
+
+    Args:
+        datalist: what `read_datalist` returned; not changed.
+        path: the file that it was read from.
+        key: as for `load_datalist`.
+        path_keys: as for `load_datalist`.
+        subset: as for `load_datalist`.
+        check_files: as for `load_datalist`.
+
+    Returns:
+        From split to items with absolute paths; the items are new, what they hold beside paths is shared.
+
+    Raises:
+        DataError: the list lacks the split or the subset, or names a file that isn't there.
+    """
     splits = _selected_splits(datalist, key, path)
     if subset is not None:
         splits["training"] = _subset(datalist, splits.get("training"), subset, path)
     base = os.path.normpath(Path(path).absolute().parent / datalist.get("image_root", "."))
-    loaded = {name: [_with_paths(item, base, path_keys) for item in items] for name, items in splits.items()}
+    loaded = {name: [_with_paths(item, base, path_keys, path) for item in items] for name, items in splits.items()}
     _check_files([item for items in loaded.values() for item in items], path_keys, check_files, path)
-    return loaded if key is None else loaded[key]
+    return loaded
 
 
 def write_datalist(path: str | os.PathLike[str], datalist: Mapping[str, Any]) -> None:
@@ -174,7 +201,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number")
 
 
-def _selected_splits(datalist: dict[str, Any], key: str | None, path: str | os.PathLike[str]) -> dict[str, Any]:
+def _selected_splits(datalist: Mapping[str, Any], key: str | None, path: str | os.PathLike[str]) -> dict[str, Any]:
     present = {name: datalist[name] for name in SPLITS if name in datalist}
     if key is None:
         return present
@@ -184,7 +211,7 @@ def _selected_splits(datalist: dict[str, Any], key: str | None, path: str | os.P
 
 
 def _subset(
-    datalist: dict[str, Any], items: list[dict[str, Any]] | None, percent: int, path: str | os.PathLike[str]
+    datalist: Mapping[str, Any], items: list[dict[str, Any]] | None, percent: int, path: str | os.PathLike[str]
 ) -> list[dict[str, Any]]:
     if items is None:
         raise DataError(f"{path}: subset {percent} was asked for, but only the training split has subsets")
@@ -197,8 +224,16 @@ def _subset(
     return [item for item in items if percent in item.get("subset", [])]
 
 
-def _with_paths(item: dict[str, Any], base: str, path_keys: Sequence[str]) -> dict[str, Any]:
-    return {**item, **{key: _joined(base, item[key]) for key in path_keys if key in item}}
+def _with_paths(
+    item: dict[str, Any], base: str, path_keys: Sequence[str], source: str | os.PathLike[str]
+) -> dict[str, Any]:
+    joined = {}
+    for key in path_keys:
+        try:
+            joined.update({key: _joined(base, item[key])} if key in item else {})
+        except TypeError:
+            raise fail(str(source), item, f"'{key}' must be a path, or an object of paths by name") from None
+    return {**item, **joined}
 
 
 def _joined(base: str, paths: str | dict[str, str]) -> str | dict[str, str]:

@@ -10,6 +10,9 @@ from bundle.data.errors import DataError
 
 __all__ = ["check_annotations"]
 
+_CLASS_KEYS = ("classes", "box_classes", "mask_classes")
+"""Header keys of class names: of everything, and those of boxes and of masks where these are other names."""
+
 _LABEL_VALUES = (-1, 0, 1, None)
 _ANSWER_TYPES = ("CLOSED", "OPEN")
 
@@ -25,8 +28,11 @@ def check_annotations(datalist: Mapping[str, Any], source: str) -> None:
         DataError: the first violation found.
     """
     classes = datalist.get("classes", [])
+    box_classes = datalist.get("box_classes", classes)
     prompts = datalist.get("prompts", {})
-    _check_classes(classes, prompts, source)
+    for key in _CLASS_KEYS:
+        _check_classes(datalist.get(key, []), key, source)
+    _check_prompts(classes, prompts, source)
     for item in each_item(datalist):
         if "label" in item:
             _check_label(item, classes, datalist.get("multilabel"), source)
@@ -35,18 +41,25 @@ def check_annotations(datalist: Mapping[str, Any], source: str) -> None:
         if "boxes" in item:
             _check_boxes(item, source)
         if "box_label" in item:
-            _check_box_label(item, classes, source)
+            _check_box_label(item, box_classes, source)
         if "rle" in item:
             _check_rle(item, source)
+        if "spacing" in item:
+            _check_spacing(item, source)
         if "phrase_class" in item:
             _check_phrase_class(item, classes, prompts, source)
         if "answer_type" in item and item["answer_type"] not in _ANSWER_TYPES:
             raise fail(source, item, f"answer_type '{item['answer_type']}' is none of {', '.join(_ANSWER_TYPES)}")
 
 
-def _check_classes(classes: Sequence[str], prompts: Mapping[str, Any], source: str) -> None:
+def _check_classes(classes: Any, key: str, source: str) -> None:
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise DataError(f"{source}: '{key}' must be a list of names")
     if len(set(classes)) != len(classes):
-        raise DataError(f"{source}: the header's 'classes' names a class twice")
+        raise DataError(f"{source}: the header's '{key}' names a class twice")
+
+
+def _check_prompts(classes: Sequence[str], prompts: Mapping[str, Any], source: str) -> None:
     for name in classes if prompts else ():
         if name not in prompts:
             raise DataError(f"{source}: the header's 'prompts' lacks the class '{name}'")
@@ -78,6 +91,12 @@ def _check_size(item: Mapping[str, Any], source: str) -> None:
     size = item["size"]
     if not isinstance(size, list) or len(size) != 2 or not all(_is_int(side) and side > 0 for side in size):
         raise fail(source, item, f"size {size!r} must be [height, width] in pixels")
+
+
+def _check_spacing(item: Mapping[str, Any], source: str) -> None:
+    spacing = item["spacing"]
+    if not isinstance(spacing, list) or len(spacing) != 2 or not all(_is_number(side) and side > 0 for side in spacing):
+        raise fail(source, item, f"spacing {spacing!r} must be [row, column] distances of pixels in mm")
 
 
 def _check_boxes(item: Mapping[str, Any], source: str) -> None:

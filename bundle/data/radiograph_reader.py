@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from bundle.data.errors import DataError
+from bundle.data.file_kind import file_kind
 from bundle.data.image_size import check_image_size
 
 __all__ = ["Radiograph", "read_radiograph"]
 
-_GZIP = b"\x1f\x8b"
 _EXIF_ORIENTATION = 0x0112
 _EXIF_TURNED = (5, 6, 7, 8)  # orientations that swap rows and columns
 
@@ -65,7 +64,7 @@ def read_radiograph(path: str | Path, draft: int | None = None) -> Radiograph:
         ((3056, 2544), dtype('uint16'), (0.139, 0.139))
     """
     path = Path(path)
-    kind = _kind(path)
+    kind = file_kind(path)
     try:
         radiograph = _read(path, kind, draft)
     except DataError:
@@ -76,34 +75,6 @@ def read_radiograph(path: str | Path, draft: int | None = None) -> Radiograph:
     if radiograph.pixels.min() == radiograph.pixels.max():
         raise DataError(f"{path}: every pixel has the same value")
     return radiograph
-
-
-def _kind(path: Path) -> str:
-    """File type by its first bytes: hospital DICOMs have no extension and many a JPEG has a wrong one."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(352)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise DataError(f"{path}: can't be read ({error.strerror})") from error
-    if head[128:132] == b"DICM":
-        return "DICOM"
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if head.startswith(_GZIP) or _is_nifti1(head) or _is_nifti2(head):
-        return "NIfTI"
-    raise DataError(f"{path}: not a DICOM, PNG, JPEG or NIfTI file")
-
-
-def _is_nifti1(head: bytes) -> bool:
-    return head[344:348] == b"n+1\0"
-
-
-def _is_nifti2(head: bytes) -> bool:
-    return head[4:8] == b"n+2\0"
 
 
 def _read(path: Path, kind: str, draft: int | None) -> Radiograph:
@@ -141,25 +112,10 @@ def _grey(image: Image.Image) -> np.ndarray:
 
 
 def _read_nifti(path: Path) -> Radiograph:
-    import nibabel
+    # The others need not wait for nibabel.
+    from bundle.data.nifti_pixels import read_nifti
 
-    with path.open("rb") as file:
-        stream = gzip.GzipFile(fileobj=file) if file.peek(2).startswith(_GZIP) else file
-        head = stream.read(352)
-        if not (_is_nifti1(head) or _is_nifti2(head)):
-            raise DataError(f"{path}: a gzip file that holds no NIfTI")
-        stream.seek(0)
-        header_class = nibabel.Nifti1Header if _is_nifti1(head) else nibabel.Nifti2Header
-        header = header_class.from_fileobj(stream)
-        shape = header.get_data_shape()
-        if len(shape) < 2 or math.prod(shape[2:]) > 1:
-            raise DataError(f"{path}: NIfTI of shape {shape}, one 2-D radiograph is needed")
-        check_image_size(path, shape[1], shape[0])
-        values = header.data_from_fileobj(stream).reshape(shape[:2]).T
-    if values.dtype.names or np.iscomplexobj(values):
-        raise DataError(f"{path}: NIfTI of colour or complex values, a grey radiograph is needed")
-    columns, rows = (float(zoom) for zoom in header.get_zooms()[:2])
-    spacing = (rows, columns) if header.get_xyzt_units()[0] == "mm" else None
+    values, spacing = read_nifti(path)
     return Radiograph(_scaled(values, path), spacing, values.shape)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from bundle.data.errors import DataError
 
-__all__ = ["mark_subsets", "split_by_group"]
+__all__ = ["in_drawn_order", "mark_subsets", "split_by_group"]
 
 _PERCENTS = (1, 10, 100)
 
@@ -76,6 +76,22 @@ def mark_subsets(
         {**item, "subset": [percent for percent, size in sizes.items() if rank[item["id"]] < size]} for item in training
     ]
     return marked, {str(percent): {"seed": seed, "n": size} for percent, size in sizes.items()}
+
+
+def in_drawn_order(items: Iterable[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
+    """Items in an order that depends on their ids and the seed alone: the first n of them are a draw of n.
+
+    Draws of one seed are nested, and so are the subsets that `mark_subsets` draws with it.
+
+    Args:
+        items: items with an `id`.
+        seed: seed of the draw.
+
+    Returns:
+        The same items, shuffled.
+    """
+    by_id = {item["id"]: item for item in items}
+    return [by_id[name] for name in _shuffled(by_id, seed)]
 
 
 def _shuffled(names: Iterable[str], seed: int) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ __all__ = ["Curves", "draw_curves"]
 
 Records = Sequence[Mapping[str, Any]]
 
+_COLUMNS = 3
 _NOT_LOSSES = {"iteration", "epoch", "learning_rate", "gradient_norm", *FIGURES}
 
 
@@ -51,26 +54,50 @@ class Curves:
 
 
 def draw_curves(training: Records, validations: Records, path: str | Path) -> None:
-    """Draw losses, learning rate, gradient, recall, mask overlap and collapse against the epoch.
+    """Draw losses, learning rate and gradient against the epoch, and each family of metrics in a panel of its own.
+
+    Metrics of pre-training are grouped by what they tell (recall, masks, collapse), all others by the first word of
+    their names: `auc_macro` beside `auc_nodule`.
 
     Args:
         training: records of `LogTerms`, with `epoch` and any scalars.
         validations: records of `MetricsLog`, with `epoch` and any metrics.
         path: the PNG file.
     """
-    figure = Figure(figsize=(15, 7), layout="constrained")
-    losses, rate, gradient, recall, masks, collapse = figure.subplots(2, 3).flat
+    families = _families(validations)
+    rows = 1 + math.ceil(len(families) / _COLUMNS)
+    figure = Figure(figsize=(5 * _COLUMNS, 3.5 * rows), layout="constrained")
+    losses, rate, gradient, *others = figure.subplots(rows, _COLUMNS).flat
     _plot(losses, "loss", training, _names(training, lambda name: name not in _NOT_LOSSES))
     _plot(losses, "loss", validations, _names(validations, lambda name: name.startswith("validation_")))
     _plot(rate, "learning rate", training, ["learning_rate"])
     _plot(gradient, "gradient norm", training, ["gradient_norm"])
-    _plot(recall, "recall", validations, _names(validations, _is_recall))
-    _plot(masks, "masks", validations, _names(validations, lambda name: name.endswith(("mask_dice", "mask_share"))))
-    _plot(collapse, "collapse", validations, _names(validations, lambda name: name.startswith(("collapse_", "mean_"))))
-    for axis in (recall, masks):
-        axis.set_ylim(0, 1)
+    for axis, (title, names) in zip(others, families.items(), strict=False):
+        _plot(axis, title, validations, names)
+        if title in ("recall", "masks"):
+            axis.set_ylim(0, 1)
+    for axis in others[len(families) :]:
+        axis.remove()
     with replacing(path) as partial:
         figure.savefig(partial, dpi=100)
+
+
+def _families(validations: Records) -> dict[str, list[str]]:
+    """Names of the metrics that are drawn together, by title."""
+    families: dict[str, list[str]] = {}
+    for name in _names(validations, lambda name: name not in _NOT_LOSSES and not name.startswith("validation_")):
+        if (family := _family(name)) is not None:
+            families.setdefault(family, []).append(name)
+    return families
+
+
+def _family(name: str) -> str | None:
+    """Title of the panel that a metric is drawn in; ranks and ratios of retrieval repeat its recall and are not."""
+    if name.startswith("retrieval_"):
+        return "recall" if _is_recall(name) else None
+    if name.endswith(("mask_dice", "mask_share")):
+        return "masks"
+    return "collapse" if name.startswith(("collapse_", "mean_")) else name.split("_")[0]
 
 
 def _names(records: Records, chosen: Callable[[str], bool]) -> list[str]:
@@ -84,10 +111,11 @@ def _is_recall(name: str) -> bool:
 
 def _plot(axis: Axes, title: str, records: Records, names: Iterable[str]) -> None:
     """One line a name, over the records that have it."""
-    for name in names:
+    for name, style in zip(names, chain(["solid"] * 10, repeat("dashed")), strict=False):  # there are ten colours
         points = [(record["epoch"], record[name]) for record in records if name in record]
         if points:
-            axis.plot(*zip(*points, strict=True), label=name, marker="o" if len(points) < 50 else None, markersize=3)
+            marker = "o" if len(points) < 50 else None
+            axis.plot(*zip(*points, strict=True), label=name, linestyle=style, marker=marker, markersize=3)
     axis.set(xlabel="epoch", ylabel=title)
-    if axis.get_legend_handles_labels()[1]:
-        axis.legend(fontsize="small")
+    if lines := len(axis.lines):
+        axis.legend(fontsize="small" if lines < 8 else "xx-small")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from ignite.engine import Events
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .atomic import replacing
+from .sheets import Place, Sheets, draw_outline
 
 __all__ = ["Pictures", "draw_sheet"]
 
@@ -25,12 +25,8 @@ Row = dict[str, np.ndarray]
 _INCHES = 2.4  # side of one picture
 
 
-class Pictures:
-    """Draw `epoch_0003.png`: one row for each of the first items of the validation list.
-
-    Items are told apart by their number in the list, so that the rows are the same however batches are sorted; no
-    identifier and no text is drawn. With several processes attach it in the first one only, which draws the first items
-    of its share.
+class Pictures(Sheets[Row]):
+    """Draw one row for each of the first items of the validation list after each validation.
 
     Args:
         folder: where the sheets go; it is made.
@@ -46,48 +42,27 @@ class Pictures:
         count: int = 8,
         every: int = 1,
     ) -> None:
-        self.folder = Path(folder)
+        super().__init__(folder, count, every)
         self.mask = mask
-        self.count = count
-        self.every = every
-        self._rows: dict[int, Row] = {}
 
-    def attach(self, engine: Workflow) -> None:
-        """Register with an evaluator."""
-        engine.add_event_handler(Events.STARTED, self._clear)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
-        engine.add_event_handler(Events.COMPLETED, self._draw)
+    def places(self, engine: Workflow) -> list[Place]:
+        """Items in the order of the list."""
+        return [(False, number) for number in engine.state.batch["index"].tolist()]
 
-    def _clear(self, engine: Workflow) -> None:
-        self._rows.clear()
+    def take(self, output: Mapping[str, Any], items: Sequence[int]) -> list[Row]:
+        """The maps of some items, `[S, S]` each."""
+        return _rows(output["pred"], output["label"], self.mask, items)
 
-    def _is_due(self, engine: Workflow) -> bool:
-        return engine.state.epoch % self.every == 0
-
-    @torch.no_grad()
-    def _collect(self, engine: Workflow) -> None:
-        """Keep the items of this batch that are among the `count` with the lowest numbers so far."""
-        numbers: list[int] = engine.state.batch["index"].tolist()
-        chosen = sorted({*self._rows, *numbers})[: self.count]
-        places = {number: numbers.index(number) for number in chosen if number in numbers}
-        if not self._is_due(engine) or not places:
-            return
-        output: dict[str, Any] = engine.state.output
-        rows = _rows(output["pred"], output["label"], self.mask, list(places.values()))
-        kept = self._rows | dict(zip(places, rows, strict=True))
-        self._rows = {number: kept[number] for number in chosen}
-
-    def _draw(self, engine: Workflow) -> None:
-        if self._rows:
-            draw_sheet(self._rows, self.folder / f"epoch_{engine.state.epoch:04d}.png")
-            self._rows.clear()
+    def draw(self, pictures: Mapping[int, Row], path: Path) -> None:
+        """Draw one row an item."""
+        draw_sheet(pictures, path)
 
 
 def _rows(
     prediction: Mapping[str, Tensor],
     target: Mapping[str, Tensor],
     mask: Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Tensor],
-    places: list[int],
+    items: Sequence[int],
 ) -> list[Row]:
     """The images of some items of a batch, `[S, S]` each, on the host."""
     image = target["image"]
@@ -100,7 +75,7 @@ def _rows(
     }
     if "logits" in prediction:
         columns["decoder"] = prediction["logits"].float().sigmoid()
-    return [{name: column[place, 0].float().cpu().numpy() for name, column in columns.items()} for place in places]
+    return [{name: column[item, 0].float().cpu().numpy() for name, column in columns.items()} for item in items]
 
 
 def _enlarged(attention: Tensor, size: torch.Size) -> Tensor:
@@ -143,20 +118,14 @@ def _attention(axis: Axes, row: Row) -> None:
 
 def _masks(axis: Axes, row: Row) -> None:
     axis.imshow(row["mask"], cmap=ListedColormap(["red"]), alpha=0.5 * row["mask"])
-    _outline(axis, row["body"], "cyan")
+    draw_outline(axis, row["body"], "cyan")
 
 
 def _decoder(axis: Axes, row: Row) -> None:
     _glow(axis, row["decoder"])
-    _outline(axis, row["mask"], "white")
+    draw_outline(axis, row["mask"], "white")
 
 
 def _glow(axis: Axes, strength: np.ndarray) -> None:
     """A map in [0, 1] over the radiograph, which stays clear where the map is low."""
     axis.imshow(strength, cmap="inferno", vmin=0, vmax=1, alpha=0.7 * strength)
-
-
-def _outline(axis: Axes, mask: np.ndarray, colour: str) -> None:
-    """The border of a mask; matplotlib would warn where there is none."""
-    if mask.min() < 0.5 < mask.max():
-        axis.contour(mask, levels=[0.5], colors=colour, linewidths=0.8)

@@ -33,7 +33,8 @@ class Resume:
     Saved: the state of every object given, the trainer's position, the best metric of the evaluator, and the random
     state of every process. A file is written under a temporary name and renamed; a torn one is skipped with a warning
     and the one before it taken. On SIGTERM (a scheduler's warning before it kills) all processes save at the same step
-    and exit with status 0; SIGINT is left alone. Attach it last, so that it sees what the other handlers have done.
+    and exit with status 0; an epoch that has just ended is validated first. SIGINT is left alone. Attach it last, so
+    that it sees what the other handlers have done.
 
     Args:
         folder: where the checkpoints lie; it is made.
@@ -64,17 +65,19 @@ class Resume:
         self.before_save = list(before_save)
         self.asked_to_stop = False
         self._control: Any = None
+        self._answer_before: Any = None
 
     def attach(self, engine: Workflow) -> None:
         """Register with a trainer."""
         engine.add_event_handler(Events.STARTED, self.restore)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._after_iteration)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.save)
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self._after_epoch)
+        engine.add_event_handler(Events.COMPLETED, self._after_run)
 
     def restore(self, engine: Workflow) -> None:
         """Load the newest valid checkpoint, if there is one, and from here on answer SIGTERM."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        signal.signal(signal.SIGTERM, self._on_sigterm)
+        self._answer_before = signal.signal(signal.SIGTERM, self._on_sigterm)
         # Signals reach processes at different steps; they agree on the host, so that no step waits for a device.
         self._control = dist.new_group(backend="gloo") if _distributed() else None
         path = newest_checkpoint(self.folder)
@@ -86,13 +89,14 @@ class Resume:
             item.load_state_dict(state["objects"][name])
         engine.state.iteration = state["iteration"]
         engine.state.epoch = state["iteration"] // engine.state.epoch_length
-        if self.evaluator is not None:
-            self.evaluator.state.best_metric, self.evaluator.state.best_metric_epoch = state["best"]
         _set_random_state(state["random"][_rank()])
         logger.info("resumed from %s at iteration %d", path, engine.state.iteration)
-        if self.evaluator is not None and engine.state.epoch >= engine.state.max_epochs:
-            # Nothing is left to train: what is written at the end needs the figures of the last validation again.
-            self.evaluator.run(engine.state.epoch)
+        if self.evaluator is not None:
+            if engine.state.epoch >= engine.state.max_epochs:
+                # Nothing is left to train: what is written at the end needs the figures of the last validation again.
+                self.evaluator.run(engine.state.epoch)
+            # After that validation, which took its own metric for the best.
+            self.evaluator.state.best_metric, self.evaluator.state.best_metric_epoch = state["best"]
 
     def save(self, engine: Workflow) -> None:
         """Write a checkpoint of the present state. All processes take part; the first one writes."""
@@ -115,14 +119,32 @@ class Resume:
                 old.unlink()
 
     def _after_iteration(self, engine: Workflow) -> None:
+        iteration = engine.state.iteration
+        # The end of an epoch is saved after its validation: a run killed before it then validates again.
+        if iteration % engine.state.epoch_length == 0:
+            return
         if self._any_asked_to_stop():
             self.save(engine)
-            logger.warning("SIGTERM: saved at iteration %d, stopping", engine.state.iteration)
-            sys.exit(0)
-        iteration, epoch_length = engine.state.iteration, engine.state.epoch_length
-        # The end of an epoch is saved after its validation: a run killed before it then validates again.
-        if iteration % self.every == 0 and iteration % epoch_length != 0:
+            self._stop(engine)
+        elif iteration % self.every == 0:
             self.save(engine)
+
+    def _after_epoch(self, engine: Workflow) -> None:
+        self.save(engine)
+        if self._any_asked_to_stop():
+            self._stop(engine)
+
+    def _after_run(self, engine: Workflow) -> None:
+        # A signal that came while results were written is answered before anything else is begun. A handler left
+        # behind would hold this run's network, and answer for a run that no longer looks.
+        asked = self._any_asked_to_stop()
+        signal.signal(signal.SIGTERM, self._answer_before or signal.SIG_DFL)
+        if asked:
+            self._stop(engine)
+
+    def _stop(self, engine: Workflow) -> None:
+        logger.warning("SIGTERM: saved at iteration %d, stopping", engine.state.iteration)
+        sys.exit(0)
 
     def _any_asked_to_stop(self) -> bool:
         if self._control is None:

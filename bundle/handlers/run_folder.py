@@ -17,12 +17,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import yaml
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser
 
 from .atomic import replacing
 from .revision import git_revision
 
-__all__ = ["prepare_run_folder", "running_config", "versions"]
+__all__ = ["prepare_run_folder", "running_config", "running_parser", "versions"]
 
 PACKAGES = (
     "torch",
@@ -72,21 +72,33 @@ def prepare_run_folder(folder: str | Path, config: Mapping[str, Any] | None = No
 
 
 def running_config() -> dict[str, Any]:
-    """The config of the MONAI workflow that is evaluating the present expression.
-
-    MONAI hands an expression the objects it names, never the config itself; but the workflow is up the stack.
+    """The config that is evaluating the present expression.
 
     Returns:
         The config as parsed, without the metadata, which MONAI reads from its own file.
 
     Raises:
-        ValueError: when no workflow is up the stack.
+        ValueError: when no config is up the stack.
     """
-    for frame in inspect.stack(context=0):
-        workflow = frame.frame.f_locals.get("self")
-        if isinstance(workflow, ConfigWorkflow):
-            return {name: value for name, value in workflow.parser.get().items() if name != workflow.parser.meta_key}
-    raise ValueError("no bundle workflow is running whose config could be written: give the config to write")
+    parser = running_parser()
+    return {name: value for name, value in parser.get().items() if name != parser.meta_key}
+
+
+def running_parser() -> ConfigParser:
+    """The parser of the config that is evaluating the present expression; the innermost where one runs another.
+
+    MONAI hands an expression the objects it names, never the config itself; but its parser is up the stack.
+
+    Raises:
+        ValueError: when no config is up the stack.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        parser = frame.f_locals.get("self")
+        if isinstance(parser, ConfigParser):
+            return parser
+        frame = frame.f_back
+    raise ValueError("this was not called by an expression of a bundle config: call it from one, or give the config")
 
 
 def versions() -> dict[str, Any]:

@@ -29,14 +29,14 @@ class MeanLoss(Cumulative):
         self._names: list[str] = []
 
     def __call__(self, prediction: Mapping[str, Tensor], target: Mapping[str, Any]) -> None:
-        """Add a batch; `target["index"]` `[B]` tells its size."""
+        """Add a batch; `target["index"]` or `target["label"]`, `[B, ...]`, tells its size."""
         with torch.no_grad():
             total = self.loss(prediction, target)
         terms = {"validation_loss": total} | {
             f"validation_{name}": value for name, value in getattr(self.loss, "last", {}).items()
         }
         self._names = list(terms)
-        pairs = torch.full((1,), len(target["index"]), device=total.device)
+        pairs = torch.full((1,), len(target["index" if "index" in target else "label"]), device=total.device)
         self.extend(torch.stack(list(terms.values()))[None], pairs)
 
     def aggregate(self) -> dict[str, float]:

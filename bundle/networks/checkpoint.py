@@ -154,7 +154,7 @@ def load_weights(
     if prefix is not None:
         state = rename(state, {prefix: ""})
     if key_map is not None:
-        state = _mapper(key_map)(state)
+        state = mapper_of(key_map)(state)
     target = module.module if isinstance(module, nn.parallel.DistributedDataParallel) else module
     fitting, report = _compare(state, target.state_dict(), str(path))
     if not fitting or (strict and not report.complete):
@@ -207,7 +207,7 @@ def _fit(tensor: torch.Tensor, shape: torch.Size) -> torch.Tensor:
     return tensor
 
 
-def _mapper(key_map: str | Mapping[str, str] | KeyMap) -> KeyMap:
+def mapper_of(key_map: str | Mapping[str, str] | KeyMap) -> KeyMap:
     if isinstance(key_map, str):
         if key_map not in KEY_MAPS:
             raise ValueError(f"There is no key map {key_map!r}; take one of {', '.join(KEY_MAPS)}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from functools import partial
 from pathlib import Path
@@ -22,7 +23,7 @@ __all__ = ["ImageEncoder", "MonaiEncoder", "TimmEncoder"]
 _EFFICIENTNET_HEAD = ("_conv_head", "_bn1", "_fc")  # in MONAI's EfficientNet after the last map, so without gradient
 
 
-class ImageEncoder(nn.Module):
+class ImageEncoder(nn.Module, ABC):
     """What decoders, pooling heads and detectors ask of an image encoder.
 
     Every parameter takes part in some map: DDP runs with `find_unused_parameters` off.
@@ -55,9 +56,9 @@ class ImageEncoder(nn.Module):
             )
         return self.maps(x)
 
+    @abstractmethod
     def maps(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Compute the maps that `forward` returns; subclasses define it."""
-        raise NotImplementedError
+        """Compute the maps that `forward` returns, from images whose sides are known to fit."""
 
 
 class TimmEncoder(ImageEncoder):

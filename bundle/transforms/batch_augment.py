@@ -14,26 +14,26 @@ from kornia.geometry.transform import get_perspective_transform
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["AutoContrast", "BatchAugment", "CenterCrop", "Jitter", "RandomAffine", "RandomPerspective"]
+__all__ = ["AutoContrast", "BatchAugment", "CenterCrop", "Jitter", "RandomAffine", "RandomFlip", "RandomPerspective"]
 
 Warp = Callable[[int], Tensor]
 Intensity = Callable[[Tensor], Tensor]
 
 
 class CenterCrop:
-    """Cut the central square of `size` px out of images and body masks `[B, 1, H, W]`."""
+    """Cut the central square of `size` px out of images `[B, 1, H, W]` and masks `[B, K, H, W]`."""
 
     def __init__(self, size: int) -> None:
         self.size = size
 
-    def __call__(self, image: Tensor, body: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         top, left = ((side - self.size) // 2 for side in image.shape[-2:])
         window = (..., slice(top, top + self.size), slice(left, left + self.size))
-        return image[window], body[window]
+        return image[window], mask[window]
 
 
 class BatchAugment:
-    """Warp images and body masks together, crop, then change intensities.
+    """Warp images and their masks together, crop, then change intensities of the images.
 
     Args:
         size: side of the square that is cut out, in px; the input's side gives no crop.
@@ -54,27 +54,28 @@ class BatchAugment:
         self.warps = list(warps)
         self.intensities = list(intensities)
 
-    def __call__(self, image: Tensor, body: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Augment a batch.
 
         Args:
             image: `[B, 1, H, W]`, fp32 in [0, 1].
-            body: `[B, 1, H, W]`, bool.
+            mask: `[B, K, H, W]`, bool, of any number of channels, none included: body or classes.
 
         Returns:
-            Image and body of `[B, 1, size, size]`; what comes from outside the image is black and no body.
+            Image `[B, 1, size, size]` and mask `[B, K, size, size]`; what comes from outside the image is black and in
+            no mask.
         """
         matrix = self._crop(image)
         for warp in self.warps:
             matrix = warp(len(image)) @ matrix
         grid = _sampling_grid(matrix.to(image.device, non_blocking=True), self.size)
         image = F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        body = (
-            F.grid_sample(body.to(image.dtype), grid, mode="nearest", padding_mode="zeros", align_corners=False) > 0.5
+        mask = (
+            F.grid_sample(mask.to(image.dtype), grid, mode="nearest", padding_mode="zeros", align_corners=False) > 0.5
         )
         for change in self.intensities:
             image = change(image)
-        return image, body
+        return image, mask
 
     def _crop(self, image: Tensor) -> Tensor:
         """Matrices `[B, 3, 3]` that show a window of whole pixels."""
@@ -144,6 +145,22 @@ class RandomAffine:
         matrix[:, 0, 0], matrix[:, 0, 1] = cos, shear * cos - sin
         matrix[:, 1, 0], matrix[:, 1, 1] = sin, shear * sin + cos
         matrix[:, :2, 2] = 2 * self.translate * (2 * torch.rand(batch, 2) - 1) * applied[:, None]
+        return matrix
+
+
+class RandomFlip:
+    """Mirror left and right. The heart changes its side: not for labels that name one.
+
+    Args:
+        p: probability for an image.
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = p
+
+    def __call__(self, batch: int) -> Tensor:
+        matrix = torch.eye(3).repeat(batch, 1, 1)
+        matrix[:, 0, 0] = torch.where(torch.rand(batch) < self.p, -1.0, 1.0)
         return matrix
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Hashable, Mapping
 from typing import Any, Literal
 
@@ -21,8 +23,9 @@ __all__ = ["FitRadiographd", "Geometry", "LoadRadiographd", "body_mask", "crop_b
 class LoadRadiographd(MapTransform):
     """Replaces paths by radiographs: numpy [1, H, W], uint8 or uint16 over the full range, upright, bone bright.
 
-    The (H, W) of the original image is put under `{key}_size`; it differs from the array's where a JPEG was decoded at
-    half scale. See `read_radiograph` for file types and errors.
+    The (H, W) of the original image is put under `{key}_size` (it differs from the array's where a JPEG was decoded at
+    half scale), the (row, column) spacing of its pixels in mm under `{key}_spacing` (nan where the file has none), and
+    the path under `{key}_path`. See `read_radiograph` for file types and errors.
 
     Args:
         keys: keys that hold paths.
@@ -45,9 +48,12 @@ class LoadRadiographd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)
         for key in self.key_iterator(item):
-            radiograph = read_radiograph(item[key], self.draft)
+            path = item[key]
+            radiograph = read_radiograph(path, self.draft)
             item[key] = radiograph.pixels[None]
+            item[f"{key}_path"] = os.fspath(path)
             item[f"{key}_size"] = radiograph.size
+            item[f"{key}_spacing"] = radiograph.spacing or (math.nan, math.nan)
         return item
 
 

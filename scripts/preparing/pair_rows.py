@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from bundle.data.errors import DataError
 from bundle.transforms.report_sections import extract_sections
 from scripts.preparing.record import Record
 from scripts.preparing.table import find_column
+from scripts.preparing.table_rows import TableRow, check_new, relative_path
 
-__all__ = ["GUESSES", "VIEWS", "PairRow", "choose_columns", "usable_rows"]
+__all__ = ["GUESSES", "VIEWS", "choose_columns", "usable_rows"]
 
 GUESSES = {
     "image": ("image", "path"),
@@ -45,23 +45,6 @@ _SPLIT_NAMES = {
 }
 _VIEW_OF = {"pa": "PA", "posteroanterior": "PA", "ap": "AP", "anteroposterior": "AP"}
 _VIEW_OF |= dict.fromkeys(("l", "ll", "lat", "lateral", "left lateral"), "L")
-
-
-@dataclass
-class PairRow:
-    """A usable row of the table.
-
-    Attributes:
-        where: file, row and image, for messages.
-        item: the item of the data list.
-        group: what must not be in two splits: the patient, else the study, else the item itself.
-        split: the split that the table names, if it does.
-    """
-
-    where: str
-    item: dict[str, Any]
-    group: str
-    split: str | None
 
 
 def choose_columns(table: pd.DataFrame, source: Path, named: Mapping[str, str | None]) -> dict[str, str]:
@@ -104,7 +87,7 @@ def _not_recognised(role: str, option: str, table: pd.DataFrame, source: Path) -
 
 def usable_rows(
     table: pd.DataFrame, columns: Mapping[str, str], source: Path, root: Path, sections: bool, record: Record
-) -> Iterator[PairRow]:
+) -> Iterator[TableRow]:
     """Turn rows into items.
 
     Args:
@@ -128,22 +111,15 @@ def usable_rows(
         where = f"{source} row {number} ({row['image'] or 'no image'})"
         try:
             usable = _row(where, row, root, sections)
-            _check_new(usable, seen)
+            check_new(usable, seen)
         except DataError as error:
             record.reject(where, str(error))
             continue
         yield usable
 
 
-def _check_new(row: PairRow, seen: dict[str, str]) -> None:
-    for key in ("id", "image"):
-        before = seen.setdefault(f"{key} {row.item[key]}", row.where)
-        if before != row.where:
-            raise DataError(f"its {key} '{row.item[key]}' is also that of {before}")
-
-
-def _row(where: str, row: dict[str, str | None], root: Path, sections: bool) -> PairRow:
-    image = _relative(row["image"], root)
+def _row(where: str, row: dict[str, str | None], root: Path, sections: bool) -> TableRow:
+    image = relative_path(row["image"], root, "image", "--root")
     item: dict[str, Any] = {"id": row.get("id") or os.path.splitext(image)[0], "image": image}
     if "patient" in row and row["patient"] is None:
         raise DataError("its patient is empty")
@@ -152,19 +128,7 @@ def _row(where: str, row: dict[str, str | None], root: Path, sections: bool) -> 
     item.update({"view": view} if view else {})
     item.update(_report(row, sections))
     split = _split_name(row["split"]) if "split" in row else None
-    return PairRow(where, item, group=item.get("patient") or item.get("study") or item["id"], split=split)
-
-
-def _relative(image: str | None, root: Path) -> str:
-    if image is None:
-        raise DataError("its image is empty")
-    path = image.replace("\\", "/")
-    if os.path.isabs(path):
-        path = os.path.relpath(path, root)
-    path = os.path.normpath(path).replace(os.sep, "/")
-    if path.startswith(".."):
-        raise DataError(f"its image lies outside {root}; name the folder that holds all images with --root")
-    return path
+    return TableRow(where, item, group=item.get("patient") or item.get("study") or item["id"], split=split)
 
 
 def _view(text: str | None) -> str | None:

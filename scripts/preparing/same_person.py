@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from bundle.data.errors import DataError
 from bundle.data.radiograph_reader import read_radiograph
 
-__all__ = ["join_groups", "same_images", "thumbnails"]
+__all__ = ["Thumbnail", "join_groups", "same_images", "thumbnails"]
 
 _SIDE = 32
 _BLOCK = 256
@@ -25,7 +26,19 @@ _SAME = 0.998
 neighbouring days of one patient stay below 0.985."""
 
 
-def thumbnails(paths: Sequence[str | Path], workers: int) -> list[NDArray[np.float32] | DataError]:
+class Thumbnail(NamedTuple):
+    """What is kept of an image.
+
+    Attributes:
+        vector: float32 [1024] of mean 0 and length 1; the product of two is the correlation of the images.
+        size: (H, W) of the original image.
+    """
+
+    vector: NDArray[np.float32]
+    size: tuple[int, int]
+
+
+def thumbnails(paths: Sequence[str | Path], workers: int) -> list[Thumbnail | DataError]:
     """Reduce images to vectors whose product is their correlation.
 
     Args:
@@ -33,7 +46,7 @@ def thumbnails(paths: Sequence[str | Path], workers: int) -> list[NDArray[np.flo
         workers: threads that read.
 
     Returns:
-        For each file a float32 vector [1024] of mean 0 and length 1, or the error for a file that can't be read.
+        For each file its thumbnail, or the error for a file that can't be read.
     """
     with ThreadPoolExecutor(workers) as pool:
         found = pool.map(_thumbnail, paths)
@@ -44,7 +57,7 @@ def same_images(vectors: Sequence[NDArray[np.float32]]) -> list[tuple[int, int]]
     """Find the pairs of the same image, also where it was resized or compressed anew.
 
     Args:
-        vectors: one thumbnail an image.
+        vectors: the thumbnail of each image.
 
     Returns:
         Pairs (i, j) of positions with i < j.
@@ -87,11 +100,11 @@ def join_groups(groups: Sequence[str], pairs: Sequence[tuple[int, int]]) -> tupl
     return [canonical[group] for group in groups], [group for group in members.values() if len(group) > 1]
 
 
-def _thumbnail(path: str | Path) -> NDArray[np.float32] | DataError:
+def _thumbnail(path: str | Path) -> Thumbnail | DataError:
     try:
-        pixels = read_radiograph(path, draft=2 * _SIDE).pixels
+        radiograph = read_radiograph(path, draft=2 * _SIDE)
     except DataError as error:
         return error
-    small = cv2.resize(pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
+    small = cv2.resize(radiograph.pixels, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
     centred = small - small.mean()
-    return centred / max(float(np.linalg.norm(centred)), 1e-6)
+    return Thumbnail(centred / max(float(np.linalg.norm(centred)), 1e-6), radiograph.size)

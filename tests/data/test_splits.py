@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bundle.data.errors import DataError
-from bundle.data.splits import mark_subsets, split_by_group
+from bundle.data.splits import in_drawn_order, mark_subsets, split_by_group
 
 
 @given(st.lists(st.integers(0, 400), min_size=3, max_size=300), st.integers(0, 5))
@@ -93,3 +93,13 @@ def test_small_and_empty_training_splits() -> None:
     assert sorted(item["subset"] for item in marked) == [[1, 100], [100]]
     assert header["1"]["n"] == 1
     assert mark_subsets([]) == ([], {"1": {"seed": 0, "n": 0}, "10": {"seed": 0, "n": 0}, "100": {"seed": 0, "n": 0}})
+
+
+def test_drawn_order_is_that_of_the_subsets() -> None:
+    items = [{"id": f"i{index}"} for index in range(200)]
+    order = in_drawn_order(items, seed=3)
+    assert in_drawn_order(items[::-1], seed=3) == order
+    assert in_drawn_order(items, seed=4) != order
+    assert sorted(item["id"] for item in order) == sorted(item["id"] for item in items)
+    drawn = {item["id"] for item in mark_subsets(items, seed=3)[0] if 10 in item["subset"]}
+    assert {item["id"] for item in order[:20]} == drawn

@@ -87,3 +87,49 @@ def test_a_run_redraws_after_each_validation_with_that_validation(tmp_path: Path
 def test_no_records_make_an_empty_picture(tmp_path: Path) -> None:
     draw_curves([], [], tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_metrics_of_supervised_stages_are_drawn_by_the_first_word_of_their_names(tmp_path: Path, drawn: list) -> None:
+    validations = [
+        {
+            "iteration": 10,
+            "epoch": epoch,
+            "validation_loss": 1.0,
+            "dice_pos": 0.5,
+            "dice_empty": 0.8,
+            "iou": 0.4,
+            "hd95_mm": 12.0,
+            "auc_macro": 0.7,
+            "auc_nodule": float("nan"),
+            "pairs_per_s": 3.0,
+        }
+        for epoch in (1, 2)
+    ]
+    draw_curves([], validations, tmp_path / "curves.png")
+    panels = {title: list(lines) for title, lines in drawn[0].items()}
+    assert panels == {
+        "loss": ["validation_loss"],
+        "learning rate": [],
+        "gradient norm": [],
+        "dice": ["dice_pos", "dice_empty"],
+        "iou": ["iou"],
+        "hd95": ["hd95_mm"],
+        "auc": ["auc_macro", "auc_nodule"],
+    }
+    assert drawn[0]["hd95"]["hd95_mm"] == [(1, 12.0), (2, 12.0)]
+    assert cv2.imread(str(tmp_path / "curves.png")).shape == (1050, 1500, 3)
+
+
+def test_lines_beyond_the_ten_colours_are_dashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[tuple[Any, Any]] = []
+    monkeypatch.setattr(
+        Figure,
+        "savefig",
+        lambda self, path, **_: (
+            Path(path).touch(),
+            looks.extend((line.get_color(), line.get_linestyle()) for axis in self.axes for line in axis.lines),
+        ),
+    )
+    names = {f"auc_{number}": 0.5 for number in range(15)}
+    draw_curves([], [{"iteration": 1, "epoch": 1, **names}], tmp_path / "curves.png")
+    assert len(looks) == len(set(looks)) == 15

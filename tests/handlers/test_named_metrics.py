@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from toy_training import bright, make_batches, make_evaluator
 from bundle.handlers.named_metrics import NamedMetrics
 from bundle.metrics.mask_overlap import MaskOverlap
 from bundle.metrics.retrieval import RetrievalMetric
+from bundle.metrics.samples import Samples
 
 
 def test_each_result_is_a_metric_and_one_of_them_the_key() -> None:
@@ -55,3 +57,43 @@ def test_the_order_of_the_batches_does_not_matter() -> None:
         results.append(evaluator.state.metrics)
     assert results[0] == results[1]
     assert not any(math.isnan(value) for value in results[0].values())
+
+
+class Waning:
+    """A metric of which a part may be undefined."""
+
+    def __init__(self) -> None:
+        self.values = {"always": 0.5, "sometimes": 0.25}
+
+    def __call__(self, prediction: Any, target: Any) -> None: ...
+
+    def reset(self) -> None: ...
+
+    def aggregate(self) -> dict[str, float]:
+        return self.values
+
+    def samples(self) -> dict[str, Samples]:
+        return {name: Samples(torch.tensor([value]), torch.arange(1)) for name, value in self.values.items()}
+
+
+def test_what_an_earlier_run_had_alone_is_taken_away() -> None:
+    metric = Waning()
+    evaluator = make_evaluator(metrics={"waning": NamedMetrics(metric), "masks": NamedMetrics(MaskOverlap(bright))})
+    evaluator.run()
+    assert {"always", "sometimes", "decoder_mask_dice"} <= evaluator.state.metrics.keys()
+    metric.values = {"always": 1.0}
+    evaluator.run()
+    assert evaluator.state.metrics["always"] == 1
+    for found in (evaluator.state.metrics, evaluator.state.samples):
+        assert "sometimes" not in found
+        assert "decoder_mask_dice" in found
+
+
+def test_an_undefined_key_metric_is_refused() -> None:
+    metric = Waning()
+    evaluator = make_evaluator(key_metric={"sometimes": NamedMetrics(metric)})
+    evaluator.run()
+    assert evaluator.state.best_metric == 0.25
+    metric.values = {"always": 1.0}
+    with pytest.raises(ValueError, match="the key metric sometimes is undefined on this list, which has always"):
+        evaluator.run()

@@ -11,8 +11,11 @@ import torch
 from ignite.engine import Events
 from monai.engines import SupervisedTrainer
 from torch.utils.data import DataLoader, TensorDataset
+from toy_supervised import At, Run, make_network, make_trainer
 
 from bundle.data.batch_sampler import ShardedBatchSampler
+from bundle.handlers.metrics_log import MetricsLog
+from bundle.handlers.results import Results
 from bundle.handlers.resume import Resume, ResumeError, newest_checkpoint
 from bundle.handlers.sampler_position import SamplerPosition
 
@@ -165,3 +168,88 @@ def test_checkpoints_load_without_unpickling(tmp_path):
     run(tmp_path)
     state = torch.load(newest_checkpoint(tmp_path), weights_only=True)
     assert set(state) == {"objects", "iteration", "epoch_length", "best", "random"}
+
+
+VALUES = {1: 0.2, 2: 0.9, 3: 0.3}
+
+
+def supervised(folder, signal_in_validation=None, signal_at_end=False):
+    """Train with validation, best network, logs and results, as a stage does; the run and its evaluator's epochs."""
+    validated = []
+
+    def extra(run):
+        results = Results(folder / "results.json", "toy", {"name": "l", "sha256": "0"}, "p", evaluator=run.evaluator)
+        return [MetricsLog(folder / "metrics.jsonl", run.evaluator), results]
+
+    made = Run(folder, VALUES, last=extra)
+
+    @made.evaluator.on(Events.COMPLETED)
+    def _look(engine):
+        validated.append(engine.state.epoch)
+        if engine.state.epoch == signal_in_validation:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    @made.trainer.on(Events.ITERATION_COMPLETED)
+    def _last_iteration(engine):
+        if signal_at_end and engine.state.iteration == 2 * len(VALUES):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return made, validated
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_finished_run_validates_again_and_leaves_its_results_as_they_were(tmp_path):
+    supervised(tmp_path)[0].go()
+    before = contents(tmp_path)
+    made, validated = supervised(tmp_path)
+    made.go()
+    assert validated == [3]
+    assert contents(tmp_path) == before
+    assert (made.evaluator.state.best_metric, made.evaluator.state.best_metric_epoch) == (0.9, 2)
+
+
+def test_results_that_a_kill_kept_from_being_written_come_with_the_next_start(tmp_path):
+    supervised(tmp_path)[0].go()
+    before = contents(tmp_path)
+    (tmp_path / "results.json").unlink()
+    supervised(tmp_path)[0].go()
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("when", [{"signal_in_validation": 2}, {"signal_at_end": True}])
+def test_sigterm_around_the_end_of_an_epoch_waits_for_its_validation(tmp_path, when):
+    supervised(tmp_path / "whole")[0].go()
+    made, validated = supervised(tmp_path / "stopped", **when)
+    with pytest.raises(SystemExit) as stopped:
+        made.go()
+    assert stopped.value.code == 0
+    assert validated[-1] == (2 if "signal_in_validation" in when else 3)
+    supervised(tmp_path / "stopped")[0].go()
+    assert contents(tmp_path / "stopped").keys() == contents(tmp_path / "whole").keys()
+    for name in ("results.json", "metrics.jsonl", "best.safetensors", "best.json"):
+        assert contents(tmp_path / "stopped")[name] == contents(tmp_path / "whole")[name]
+
+
+def test_sigterm_while_results_are_written_is_answered_after_them(tmp_path):
+    network, done = make_network(), []
+
+    def write(engine):
+        os.kill(os.getpid(), signal.SIGTERM)
+        done.append(engine.state.iteration)
+
+    trainer = make_trainer(network, 1, [At(Events.COMPLETED, write), Resume(tmp_path, {"network": network})])
+    with pytest.raises(SystemExit):
+        trainer.run()
+    assert done == [2]
+
+
+def test_what_answered_sigterm_before_does_so_again(tmp_path):
+    def answer(signum, frame):
+        pass
+
+    signal.signal(signal.SIGTERM, answer)
+    run(tmp_path)
+    assert signal.getsignal(signal.SIGTERM) is answer

@@ -9,7 +9,7 @@ import monai
 import pytest
 import torch
 import yaml
-from monai.bundle import ConfigWorkflow
+from monai.bundle import ConfigParser, ConfigWorkflow
 
 from bundle.handlers.run_folder import prepare_run_folder, running_config, versions
 
@@ -66,6 +66,13 @@ def test_the_config_it_left_runs_again(configs: list[str], tmp_path: Path) -> No
     assert again.run() == [6]
     first, second = (yaml.safe_load((tmp_path / run / "config.yaml").read_text()) for run in ("run", "second"))
     assert first | {"output_dir": None} == second | {"output_dir": None}
+
+
+def test_the_innermost_config_is_the_running_one() -> None:
+    inner = ConfigParser({"own": "$__import__('bundle.handlers.run_folder', fromlist=['x']).running_parser()"})
+    outer = ConfigParser({"inner": inner, "own": inner["own"], "other": "$@inner.get_parsed_content('own')"})
+    assert outer.get_parsed_content("own") is outer
+    assert outer.get_parsed_content("other") is inner
 
 
 def test_objects_in_a_config_become_text(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from bundle.networks.classifier import Classifier
 from bundle.networks.image_encoder import ImageEncoder, TimmEncoder
 
 NARROW: dict[str, Any] = {"channels": (8, 16, 24, 32)}
-ENCODERS = [("resnet18", NARROW), ("vit_tiny_patch16_224", {"img_size": 64, "depth": 2}), ("convnext_atto", {})]
+ENCODERS = [("resnet18", NARROW), ("vit_tiny_patch16_224", {"img_size": 64, "depth": 3}), ("convnext_atto", {})]
 
 
 class Ramp(ImageEncoder):
@@ -80,3 +80,10 @@ def test_features_and_logits_stay_fp32_under_autocast() -> None:
     assert features.dtype == logits.dtype == torch.float32
     assert torch.equal(logits, network.head(features))
     assert not torch.equal(logits, logits.bfloat16().float())
+
+
+def test_nothing_needs_the_values_of_a_tensor() -> None:
+    network = Classifier(TimmEncoder("resnet18", **NARROW), classes=2).train().to("meta")
+    logits = network(torch.zeros(2, 1, 64, 64, device="meta"))
+    logits.sum().backward()
+    assert logits.is_meta

@@ -31,7 +31,9 @@ def test_copies_are_found_and_likenesses_are_not(tmp_path: Path) -> None:
     (tmp_path / "f.png").write_bytes(b"torn")
     found = thumbnails([tmp_path / name for name in ("a.png", "b.jpg", "c.png", "d.png", "e.png", "f.png")], workers=2)
     assert isinstance(found[5], DataError)
-    vectors = [vector for vector in found if not isinstance(vector, DataError)]
+    small = [thumbnail for thumbnail in found if not isinstance(thumbnail, DataError)]
+    assert [thumbnail.size for thumbnail in small[1:3]] == [(240, 200), (120, 100)]
+    vectors = [thumbnail.vector for thumbnail in small]
     assert np.corrcoef(vectors[0], vectors[3])[0, 1] > 0.9
     assert same_images(vectors) == [(0, 1), (0, 2), (1, 2)]
 

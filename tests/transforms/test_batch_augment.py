@@ -7,6 +7,7 @@ from bundle.transforms.batch_augment import (
     CenterCrop,
     Jitter,
     RandomAffine,
+    RandomFlip,
     RandomPerspective,
 )
 
@@ -75,8 +76,35 @@ def test_body_follows_the_image(warp):
     assert disagree.float().mean() < 0.01  # linear and nearest resampling differ at edges only
 
 
+@pytest.mark.parametrize("channels", [0, 1, 3])
+def test_masks_of_any_number_of_channels_follow_the_image(channels):
+    image, body = ramp(8, 64)
+    masks = torch.cat([body, ~body, body.flip(-1)], dim=1)[:, :channels]
+    warps = [RandomFlip(), RandomAffine(degrees=20, translate=0.1)]
+    torch.manual_seed(1)
+    _, together = BatchAugment(48, warps)(image, masks)
+    assert together.shape == (8, channels, 48, 48)
+    assert together.dtype == torch.bool
+    for channel in range(channels):
+        torch.manual_seed(1)
+        _, alone = BatchAugment(48, warps)(image, masks[:, [channel]])
+        assert torch.equal(together[:, [channel]], alone)
+    assert CenterCrop(48)(image, masks)[1].shape == (8, channels, 48, 48)
+
+
+def test_flip_mirrors_left_and_right():
+    image, body = ramp(64)
+    flipped, flipped_body = BatchAugment(32, [RandomFlip(1)])(image, body)
+    torch.testing.assert_close(flipped, image.flip(-1), atol=1e-6, rtol=0)
+    assert torch.equal(flipped_body, body.flip(-1))
+    torch.manual_seed(0)
+    half = RandomFlip(0.5)(1000)[:, 0, 0]
+    assert set(half.tolist()) == {-1, 1}
+    assert 450 < (half < 0).sum() < 550
+
+
 def test_probability_zero_changes_nothing():
-    for warp in (RandomPerspective(0.5, p=0), RandomAffine(30, 20, (0.5, 2), 0.2, p=0)):
+    for warp in (RandomPerspective(0.5, p=0), RandomAffine(30, 20, (0.5, 2), 0.2, p=0), RandomFlip(p=0)):
         torch.testing.assert_close(warp(3), torch.eye(3).repeat(3, 1, 1), atol=1e-6, rtol=0)
 
 

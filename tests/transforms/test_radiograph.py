@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from monai.transforms import Compose
 from PIL import Image
 
 from bundle.data.errors import DataError
+from bundle.data.phantom import draw_phantom
+from bundle.data.phantom_files import write_phantom_dicom
 from bundle.transforms import radiograph
 from bundle.transforms.radiograph import FitRadiographd, Geometry, LoadRadiographd
 
@@ -31,7 +34,13 @@ def test_loading_gives_channel_first_pixels_and_the_original_size(path: Path) ->
     assert item["image"].shape == (1, 50, 30)
     assert item["image"].dtype == np.uint8
     assert item["image"][0, 6, 15] < item["image"][0, 40, 15]
-    assert (item["image_size"], item["id"]) == ((50, 30), "a")
+    assert (item["image_size"], item["image_path"], item["id"]) == ((50, 30), str(path), "a")
+    assert all(math.isnan(side) for side in item["image_spacing"])
+
+
+def test_loading_keeps_the_spacing_of_the_original(tmp_path: Path) -> None:
+    write_phantom_dicom(draw_phantom(0, 64), tmp_path / "chest.dcm")
+    assert LoadRadiographd("image")({"image": tmp_path / "chest.dcm"})["image_spacing"] == (6.25, 6.25)  # 400 mm / 64
 
 
 def test_the_input_item_is_left_alone(path: Path) -> None:
@@ -85,7 +94,8 @@ def test_missing_keys(path: Path) -> None:
         LoadRadiographd(["image", "prior"], allow_missing_keys=True),
         FitRadiographd(["image", "prior"], 16, mask_keys="mask", allow_missing_keys=True),
     ]
-    assert set(Compose(steps)({"image": path})) == {"image", "image_size", "image_geometry"}
+    keys = {"image", "image_path", "image_size", "image_spacing", "image_geometry"}
+    assert set(Compose(steps)({"image": path})) == keys
     with pytest.raises(KeyError):
         FitRadiographd("image", 16, mask_keys="mask")({"image": np.ones((1, 8, 8), dtype=np.uint8)})
 
