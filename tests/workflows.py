@@ -51,10 +51,22 @@ def workflow(
         names: configs to merge, such as ("pretrain", "demo").
         values: overrides, as on the command line.
     """
+    with started(names, {"dataset_dir": str(store), "output_root": str(output), **TINY, **(values or {})}) as made:
+        yield made
+
+
+@contextmanager
+def started(names: tuple[str, ...], values: Mapping[str, Any], run_id: str = "training") -> Iterator[ConfigWorkflow]:
+    """As `workflow`, of any stage and with no other overrides than those given.
+
+    Args:
+        names: configs to merge.
+        values: overrides, as on the command line.
+        run_id: the list of the config that the workflow's `run` evaluates.
+    """
     files = [str(CONFIGS / f"{name}.yaml") for name in names]
-    overrides = {"dataset_dir": str(store), "output_root": str(output), **TINY, **(values or {})}
     with _unchanged_process():
-        made = ConfigWorkflow(files, logging_file=False, run_id="training", **overrides)
+        made = ConfigWorkflow(files, logging_file=False, run_id=run_id, **values)
         made.initialize()
         yield made
         made.finalize()

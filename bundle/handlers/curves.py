@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, repeat
 from pathlib import Path
@@ -26,9 +27,11 @@ _NOT_LOSSES = {"iteration", "epoch", "learning_rate", "gradient_norm", *FIGURES}
 
 
 class Curves:
-    """Redraw the curves of a run after each validation, from the files that `LogTerms` and `MetricsLog` write.
+    """Redraw the curves of a run after validations, from the files that `LogTerms` and `MetricsLog` write.
 
-    Attach it to the trainer, behind `MetricsLog`. With several processes attach it in the first one only.
+    Attach it to the trainer, behind `MetricsLog`. With several processes attach it in the first one only. Where
+    validations follow each other quickly some are left out, so that drawing takes a twentieth of the time at most; the
+    last curves are drawn when the run is complete.
 
     Args:
         folder: the run's folder, with `training.jsonl` and `metrics.jsonl`; `curves.png` is written there.
@@ -38,15 +41,23 @@ class Curves:
     def __init__(self, folder: str | Path, evaluator: Workflow) -> None:
         self.folder = Path(folder)
         self.evaluator = evaluator
+        self._not_before = 0.0
 
     def attach(self, engine: Workflow) -> None:
         """Register with a trainer."""
+        engine.add_event_handler(Events.COMPLETED, self._draw)
         # When the trainer starts, all handlers of the evaluator are registered: this one comes last.
         engine.add_event_handler(Events.STARTED, self._follow)
 
     def _follow(self, engine: Workflow) -> None:
-        if not self.evaluator.has_event_handler(self._draw, Events.COMPLETED):
-            self.evaluator.add_event_handler(Events.COMPLETED, self._draw)
+        if not self.evaluator.has_event_handler(self._draw_in_time, Events.COMPLETED):
+            self.evaluator.add_event_handler(Events.COMPLETED, self._draw_in_time)
+
+    def _draw_in_time(self, engine: Workflow) -> None:
+        began = time.monotonic()
+        if began >= self._not_before:
+            self._draw(engine)
+            self._not_before = began + 20 * (time.monotonic() - began)
 
     def _draw(self, engine: Workflow) -> None:
         training = read_json_lines(self.folder / "training.jsonl")

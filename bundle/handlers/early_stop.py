@@ -15,8 +15,8 @@ logger = logging.getLogger(__name__)
 class EarlyStop:
     """Terminate training after `patience` epochs without a better key metric.
 
-    It has no state of its own: the evaluator knows the epoch of its best metric, also after a resume, so that a run that
-    has ended stays ended. Attach it to the trainer after the handler that validates.
+    It has no state of its own: the evaluator knows the epoch of its best metric, also after a resume, so that a run
+    that has ended stays ended. Attach it to the trainer after the handler that validates.
 
     Args:
         evaluator: the engine that validates; its key metric decides.

@@ -31,13 +31,21 @@ class MetricsLog:
     def __init__(self, path: str | Path, evaluator: Workflow) -> None:
         self.lines = JsonLines(path)
         self.evaluator = evaluator
+        self._complete = False
 
     def attach(self, engine: Workflow) -> None:
         """Register with a trainer."""
         self.lines.attach(engine)
+        engine.add_event_handler(Events.STARTED, self._mark, complete=False)
+        engine.add_event_handler(Events.COMPLETED, self._mark, complete=True)
         self.evaluator.add_event_handler(Events.COMPLETED, lambda _: self._write(engine))
 
+    def _mark(self, engine: Workflow, complete: bool) -> None:
+        self._complete = complete
+
     def _write(self, trainer: Workflow) -> None:
+        if self._complete:  # a validation of other weights than the last ones, such as before the final test
+            return
         metrics = scalar_metrics(self.evaluator)
         position = {"epoch": trainer.state.epoch, "iteration": trainer.state.iteration}
         if not any(line["iteration"] == trainer.state.iteration for line in read_json_lines(self.lines.path)):

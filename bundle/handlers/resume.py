@@ -39,7 +39,9 @@ class Resume:
     Args:
         folder: where the checkpoints lie; it is made.
         objects: what has `state_dict` and `load_state_dict`, by name: network, optimiser, scheduler.
-        every: iterations between checkpoints; one is also written after every epoch, when its validation has run.
+        every: iterations between checkpoints within an epoch.
+        epochs: epochs between checkpoints that are written when an epoch and its validation are complete; one is
+            always written after the last epoch. More than 1 suits epochs of a few steps.
         keep: number of newest checkpoints that stay.
         evaluator: engine whose best metric belongs to the state.
         before_save: called with the trainer before each save; one that raises keeps a spoilt state from being saved.
@@ -56,10 +58,12 @@ class Resume:
         keep: int = 2,
         evaluator: Evaluator | None = None,
         before_save: Sequence[Callable[[Workflow], None]] = (),
+        epochs: int = 1,
     ) -> None:
         self.folder = Path(folder)
         self.objects = dict(objects)
         self.every = every
+        self.epochs = epochs
         self.keep = keep
         self.evaluator = evaluator
         self.before_save = list(before_save)
@@ -130,8 +134,10 @@ class Resume:
             self.save(engine)
 
     def _after_epoch(self, engine: Workflow) -> None:
-        self.save(engine)
-        if self._any_asked_to_stop():
+        asked = self._any_asked_to_stop()
+        if asked or engine.state.epoch % self.epochs == 0 or engine.state.epoch == engine.state.max_epochs:
+            self.save(engine)
+        if asked:
             self._stop(engine)
 
     def _after_run(self, engine: Workflow) -> None:

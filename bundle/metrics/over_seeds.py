@@ -11,6 +11,7 @@ __all__ = ["SeedsError", "gather_results"]
 Entry = Mapping[str, Any]
 
 _SHARED = ("stage", "list", "list_sha256", "protocol")
+_ABSENT = {"value": None, "low": None, "high": None, "n": None}
 
 
 class SeedsError(ValueError):
@@ -25,12 +26,13 @@ def gather_results(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Returns:
         The same schema: `seeds` holds all of them, `git` is null where they differ, and each metric has
-        `value`, `low` and `high` (means over the seeds; null where one of them is), `n` (null where they differ),
+        `value`, `low` and `high` (means over the seeds; null where one seed has none, as of a distance to
+        masks that it did not predict), `n` (null where they differ),
         `deviation` (sample standard deviation over the seeds, ddof 1; null for one seed) and `per_seed`. The interval
         tells of the items that were drawn, the deviation of the seeds.
 
     Raises:
-        SeedsError: when there are none, a seed occurs twice, or stage, list, protocol or metrics differ.
+        SeedsError: when there are none, a seed occurs twice, or stage, list or protocol differ.
 
     Example:
         >>> both = gather_results([{**facts, "seeds": [0], "metrics": m0}, {**facts, "seeds": [1], "metrics": m1}])
@@ -44,8 +46,8 @@ def gather_results(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         raise SeedsError(f"results of the seeds {seeds} cannot be taken together: a seed occurs twice")
     for name in _SHARED:
         _check_same(name, seeds, [result[name] for result in results])
-    _check_same("metrics", seeds, [sorted(result["metrics"]) for result in results])
-    metrics = {name: _entry([result["metrics"][name] for result in results]) for name in results[0]["metrics"]}
+    names = dict.fromkeys(name for result in results for name in result["metrics"])
+    metrics = {name: _entry([result["metrics"].get(name, _ABSENT) for result in results]) for name in names}
     shared = {name: results[0][name] for name in _SHARED}
     return shared | {"seeds": seeds, "git": _common(result["git"] for result in results), "metrics": metrics}
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -77,11 +78,21 @@ def test_a_run_redraws_after_each_validation_with_that_validation(tmp_path: Path
     log = MetricsLog(tmp_path / "metrics.jsonl", evaluator)
     handlers = [Throughput(0), LogTerms(1, tmp_path), ValidationHandler(1, evaluator), log, Curves(tmp_path, evaluator)]
     make_trainer(handlers, epochs=3).run()
-    assert [len(figure["masks"]["decoder_mask_dice"]) for figure in drawn] == [1, 2, 3]
-    assert [len(figure["loss"]["contrastive"]) for figure in drawn] == [2, 4, 6]
+    # The second validation followed the first too quickly; the last drawing is that of the complete run.
+    assert [len(figure["masks"]["decoder_mask_dice"]) for figure in drawn] == [1, 3]
+    assert [len(figure["loss"]["contrastive"]) for figure in drawn] == [2, 6]
     assert set(drawn[-1]["loss"]) == {"loss", "contrastive", "pseudo_segmentation"}
     picture = cv2.imread(str(tmp_path / "curves.png"))
     assert picture.shape == (700, 1500, 3)
+
+
+def test_validations_far_apart_are_all_drawn(tmp_path: Path, drawn: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0, 1, 100, 101, 110, 200, 201])  # begun and done; at 110 a twentieth of the time is not yet over
+    monkeypatch.setattr("bundle.handlers.curves.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    evaluator = make_evaluator(metrics={"retrieval": NamedMetrics(RetrievalMetric())})
+    log = MetricsLog(tmp_path / "metrics.jsonl", evaluator)
+    make_trainer([ValidationHandler(1, evaluator), log, Curves(tmp_path, evaluator)], epochs=4).run()
+    assert len(drawn) == 4  # three of the validations and the end
 
 
 def test_no_records_make_an_empty_picture(tmp_path: Path) -> None:

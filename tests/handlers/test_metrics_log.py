@@ -59,3 +59,12 @@ def test_the_log_has_a_line_too(tmp_path: Path, caplog: pytest.LogCaptureFixture
     with caplog.at_level(logging.INFO, logger="bundle"):
         train(tmp_path / "metrics.jsonl", epochs=1)
     assert "validation after epoch 1, iteration 2  decoder_mask_dice" in caplog.text
+
+
+def test_a_validation_of_the_best_weights_at_the_end_is_no_line(tmp_path: Path) -> None:
+    evaluator = make_evaluator(metrics={"masks": NamedMetrics(MaskOverlap(bright))})
+    log = MetricsLog(tmp_path / "metrics.jsonl", evaluator)
+    trainer = make_trainer([log, ValidationHandler(2, evaluator)], epochs=3)
+    trainer.add_event_handler(Events.COMPLETED, lambda: evaluator.run(2))
+    trainer.run()
+    assert [line["epoch"] for line in read_json_lines(tmp_path / "metrics.jsonl")] == [2]

@@ -31,7 +31,7 @@ def collate(rows):
     return {"image": torch.stack(image), "label": torch.stack(label)}
 
 
-def run(folder, kill_at=None, every=2, signal_at=None, before_save=(), batch_size=4):
+def run(folder, kill_at=None, every=2, signal_at=None, before_save=(), batch_size=4, epochs=1):
     """Train until the end, a kill or a signal; each loss also depends on every random generator."""
     torch.manual_seed(1)
     random.seed(1)
@@ -68,7 +68,7 @@ def run(folder, kill_at=None, every=2, signal_at=None, before_save=(), batch_siz
             os.kill(os.getpid(), signal.SIGTERM)
 
     objects = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
-    Resume(folder, objects, every=every, before_save=before_save).attach(trainer)
+    Resume(folder, objects, every=every, before_save=before_save, epochs=epochs).attach(trainer)
 
     @trainer.on(Events.ITERATION_COMPLETED)
     def _kill(engine):
@@ -145,6 +145,15 @@ def test_only_the_newest_stay_and_no_partial_file(tmp_path):
         "checkpoint_0000000014.pt",
         "checkpoint_0000000015.pt",
     ]
+
+
+def test_short_epochs_need_not_all_be_saved(tmp_path, whole):
+    with pytest.raises(Killed):
+        run(tmp_path, every=1000, epochs=2, kill_at=14)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint_0000000010.pt"]
+    rest = run(tmp_path, every=1000, epochs=2)
+    assert rest == {iteration: whole[iteration] for iteration in range(11, 16)}
+    assert (tmp_path / "checkpoint_0000000015.pt").exists()  # the last epoch always is
 
 
 def test_guard_keeps_a_spoilt_state_from_being_saved(tmp_path):

@@ -62,13 +62,17 @@ def test_different_code_has_no_one_revision() -> None:
         ({"stage": "detection"}, "stage is 'segmentation' for one and 'detection' for another"),
         ({"list_sha256": "cd"}, "list_sha256 is 'ab' for one and 'cd'"),
         ({"protocol": "q"}, "protocol is 'p'"),
-        ({"metrics": {}}, "metrics is"),
         ({"seeds": [0]}, "a seed occurs twice"),
     ],
 )
 def test_runs_that_differ_in_more_than_their_seed_are_refused(changes: dict, said: str) -> None:
     with pytest.raises(SeedsError, match=said):
         gather_results([result(0, 0.5), result(1, 0.5, **changes)])
+
+
+def test_a_metric_that_one_seed_does_not_name_has_no_mean() -> None:
+    entry = gather_results([result(0, 0.5), result(1, 0.5, metrics={})])["metrics"]["dice_pos"]
+    assert (entry["value"], entry["n"], entry["per_seed"]) == (None, None, [0.5, None])
 
 
 def test_nothing_to_gather() -> None:
