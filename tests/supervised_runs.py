@@ -41,6 +41,13 @@ SMALL: dict[str, Any] = {
 }
 
 
+UNDRAWN = {
+    "train::trainer::train_handlers": "$[x for x in @train::handlers if type(x).__name__ != 'Curves']",
+    "test::evaluator::val_handlers": "$[x for x in @test::handlers if not type(x).__name__.endswith('Pictures')]",
+}
+"""Values for a run without pictures, whose drawing takes longer than all the rest."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """A supervised stage as a user composes it.
@@ -50,6 +57,7 @@ class Stage:
         folder: of its runs, below the output root.
         key: its key metric.
         values: what makes its head small.
+        scored: phantoms of the test list that the key metric looks at.
         exclusive: whether it needs a list with one class index an image.
     """
 
@@ -57,6 +65,7 @@ class Stage:
     folder: str
     key: str
     values: Mapping[str, Any] = field(default_factory=dict)
+    scored: int = 7
     exclusive: bool = False
 
 
@@ -64,15 +73,16 @@ NARROW_RETINA = {"task_network::width": 16}
 NARROW_YOLO = {"task_network::widths": [16, 16, 16], "batch_size": 16}
 
 STAGES = {
-    "segmentation": Stage(("train",), "segmentation/segmentation", "dice_pos"),
+    "segmentation": Stage(("train",), "segmentation/segmentation", "dice_pos", scored=4),
     "classes": Stage(
         ("train",),
         "segmentation/segmentation",
         "dice_pos",
         {"mask_key": "finding_masks", "classes": "$list_classes(@datalist, 'segmentation')"},
+        scored=4,
     ),
-    "mgca": Stage(("train", "protocol_mgca"), "segmentation/segmentation", "dice_pos"),
-    "medklip": Stage(("train", "protocol_medklip"), "segmentation/segmentation", "dice_pos"),
+    "mgca": Stage(("train", "protocol_mgca"), "segmentation/segmentation", "dice_pos", scored=4),
+    "medklip": Stage(("train", "protocol_medklip"), "segmentation/segmentation", "dice_pos", scored=4),
     "classification": Stage(("train", "train_classification"), "classification/classification", "auc_macro"),
     "multiclass": Stage(
         ("train", "train_classification", "multiclass"),
@@ -107,6 +117,16 @@ def supervised(
         yield made
 
 
+@contextmanager
+def evaluated(
+    run: Path, output: Path, values: Mapping[str, Any] | None = None, extra: tuple[str, ...] = ()
+) -> Iterator[ConfigWorkflow]:
+    """A workflow that evaluates the network of a run from the config that the run has left."""
+    given = {"output_dir": str(output), **(values or {})}
+    with started((str(run / "config"), "evaluate", *extra), given, run_id="evaluating") as made:
+        yield made
+
+
 def results_of(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "results.json").read_text(encoding="utf-8"))
 
@@ -115,7 +135,7 @@ def lines_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def edited_list(phantoms: Path, folder: Path, edit: Callable[[dict[str, Any]], None]) -> Path:
+def edited_list(phantoms: Path, folder: Path, edit: Callable[[dict[str, Any]], object]) -> Path:
     """Folder with a changed copy of the phantoms' data list, which names the same images."""
     datalist = copy.deepcopy(dict(read_datalist(phantoms / "datalist.json")))
     datalist["image_root"] = str(phantoms)
@@ -127,9 +147,30 @@ def edited_list(phantoms: Path, folder: Path, edit: Callable[[dict[str, Any]], N
 def one_class_each(datalist: dict[str, Any]) -> None:
     """Turn the labels into class numbers: normal, or the first finding."""
     datalist["classes"] = ["normal", *datalist["classes"]]
+    datalist["box_classes"] = datalist["classes"][1:]
     datalist["multilabel"] = False
     del datalist["prompts"]
-    for split in ("training", "validation", "test"):
-        for item in datalist[split]:
-            item["label"] = item["label"].index(1) + 1 if 1 in item["label"] else 0
-            item.pop("box_label", None)
+    for item in items_of(datalist):
+        item["label"] = item["label"].index(1) + 1 if 1 in item["label"] else 0
+
+
+def many_to_test(datalist: dict[str, Any]) -> None:
+    """Share out 30, 20 and 25 items, 28, 19 and 24 of them annotated; some labels and spacings are unknown."""
+    items = items_of(datalist)
+    for item in items:
+        item.pop("subset", None)
+    for item in items[4::3]:
+        item["spacing"] = [0.5, 0.4]
+    for item in items[1::5]:
+        item["label"][0] = None
+    for item in items[2::7]:
+        item["label"][1] = -1
+    for number in (5, 17, 33, 71):
+        for key in ("label", "mask", "finding_masks", "boxes", "box_label"):
+            items[number].pop(key, None)
+    del datalist["subsets"]
+    datalist |= {"training": items[:30], "validation": items[30:50], "test": items[50:]}
+
+
+def items_of(datalist: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [item for split in ("training", "validation", "test") for item in datalist[split]]

@@ -35,7 +35,6 @@ PACKAGES = (
     "kornia",
     "numpy",
     "scipy",
-    "scikit-learn",
     "opencv-python-headless",
     "pydicom",
     "safetensors",
