@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ class SaveNetworks:
             with the keys `image_encoder.*`; an empty list stands for the whole network.
         card: facts for the cards: method, preset, data, normalisation.
         evaluator: engine whose latest metrics go into the cards.
+        tokenizer: folder of the tokenizer that the network was trained with; a copy goes to `tokenizer` beside the
+            weights, so that they can be used without the data set.
 
     Raises:
         ValueError: when the network has no such attribute.
@@ -38,12 +42,14 @@ class SaveNetworks:
         parts: Mapping[str, list[str]],
         card: Mapping[str, Any],
         evaluator: Engine | None = None,
+        tokenizer: str | Path | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.network = getattr(network, "module", network)
         self.parts = dict(parts)
         self.card = dict(card)
         self.evaluator = evaluator
+        self.tokenizer = tokenizer
         for name in {attribute for attributes in self.parts.values() for attribute in attributes}:
             if getattr(self.network, name, None) is None:
                 raise ValueError(
@@ -57,6 +63,8 @@ class SaveNetworks:
     def __call__(self, engine: Engine) -> None:
         """Write every part."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.tokenizer is not None:
+            _copy_folder(Path(self.tokenizer), self.folder / "tokenizer")
         facts = {
             "metrics": self.evaluator.state.metrics if self.evaluator is not None else {},
             "iterations": engine.state.iteration,
@@ -67,3 +75,15 @@ class SaveNetworks:
             prefixes = tuple(f"{name}." for name in attributes) or ("",)
             chosen = {key: value for key, value in state.items() if key.startswith(prefixes)}
             save_weights(chosen, self.folder / f"{file}.safetensors", self.card | facts | {"part": file})
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    """Copy the files of a folder, all or none; what was at the target gives way."""
+    partial, replaced = (target.with_name(f".{target.name}.{state}") for state in ("partial", "replaced"))
+    for left in (partial, replaced):
+        shutil.rmtree(left, ignore_errors=True)
+    shutil.copytree(source, partial)
+    if target.exists():
+        os.rename(target, replaced)  # a folder that is not empty can't be renamed over
+    os.rename(partial, target)
+    shutil.rmtree(replaced, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""What a finished pre-training run left, read from its folder alone: network, tokenizer and how images were prepared."""
+"""What a finished pre-training run left, read from its folder alone: network, tokenizer, card."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ __all__ = ["PretrainingRun"]
 
 _WEIGHTS = "models/model.safetensors"
 _TOKENIZER = "models/tokenizer"
+_NO_VALUES = ("model_type", "architectures", "transformers_version", "_name_or_path")
 
 
 class PretrainingRun:
@@ -106,6 +107,15 @@ class PretrainingRun:
         }
         if isinstance(config.get("image_encoder"), dict):
             config["image_encoder"]["weights"] = None
-        if built := self.card.get("text_encoder"):
-            config["text_source"] = built
+        values = self.card.get("text_encoder") or {}
+        if values.get("model_type") == "bert":  # of others the configuration alone builds nothing: they are loaded
+            config["text_source"] = _bert_values(values)
         return config
+
+
+def _bert_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those values of a saved configuration that a BERT has; published ones often hold more."""
+    from transformers import BertConfig
+
+    known = BertConfig().to_dict()
+    return {name: value for name, value in values.items() if name in known and name not in _NO_VALUES}

@@ -62,8 +62,8 @@ class VisionLanguageModel(nn.Module):
         device: str | torch.device | None = None,
     ) -> None:
         super().__init__()
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.network: Any = network.to(self.device).eval().requires_grad_(False)
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.network: Any = network.to(device).eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.image_size = image_size
         self.fitted_size = fitted_size or image_size
@@ -113,6 +113,11 @@ class VisionLanguageModel(nn.Module):
         )
         model.card = run.card
         return model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
 
     def train(self, mode: bool = True) -> VisionLanguageModel:
         """Stay in eval mode, whatever is asked for."""
