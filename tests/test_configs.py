@@ -14,7 +14,33 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from safetensors.torch import load_file
 from workflows import CONFIGS, ONE_STEP, TINY_TEXT, one_step, workflow
 
-OVERLAYS = sorted(path.stem for path in CONFIGS.glob("*.yaml") if path.stem != "pretrain")
+STAGES = ("pretrain", "train")
+"""Configs that run by themselves."""
+
+BASES: dict[str, list[tuple[str, ...]]] = {
+    "multi_gpu": [("pretrain",), ("train",)],
+    "train_classification": [("train",)],
+    "multiclass": [("train", "train_classification")],
+    "train_detection": [("train",)],
+    "detection_yolo": [("train", "train_detection")],
+    "linear": [("train",), ("train", "train_classification"), ("train", "train_detection")],
+    "linear_cached": [("train", "train_classification"), ("train", "train_classification", "multiclass")],
+    "demo_segmentation": [("train", "demo")],
+    "evaluate_zero_shot_multiclass": [("pretrain", "evaluate_zero_shot")],
+    "evaluate": [("train",), ("train", "train_classification"), ("train", "train_detection")],
+    **{f"init_{start}": [("train",)] for start in ("random", "imagenet", "encoder", "encoder_decoder")},
+    **{f"fraction_{percent}": [("train",)] for percent in (1, 10, 100)},
+    **{f"protocol_{name}": [("train",)] for name in ("mgca", "medklip")},
+    **{path.stem: [("pretrain",), ("train",)] for path in CONFIGS.glob("backbone_*.yaml")},
+}
+"""What each overlay is merged onto; of those that aren't here it is pretrain.yaml."""
+
+OVERLAYS = [
+    (base, path.stem)
+    for path in sorted(CONFIGS.glob("*.yaml"))
+    if path.stem not in STAGES
+    for base in BASES.get(path.stem, [("pretrain",)])
+]
 
 DEMO = ("pretrain", "demo")
 
@@ -25,16 +51,21 @@ def merged(*names: str) -> ConfigParser:
     return parser
 
 
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_overlay_fits_its_base(overlay: str) -> None:
-    own = yaml.safe_load((CONFIGS / f"{overlay}.yaml").read_text(encoding="utf-8"))
-    base = merged("pretrain")
-    strangers = [key for key in own if key.lstrip("+").split("::")[0] not in base]
-    assert strangers == [], "a key that the base lacks changes nothing"
-    both = merged("pretrain", overlay)
+@pytest.mark.parametrize(("base", "overlay"), OVERLAYS, ids=["+".join((*base, name)) for base, name in OVERLAYS])
+def test_overlay_fits_its_base(base: tuple[str, ...], overlay: str) -> None:
+    text = (CONFIGS / f"{overlay}.yaml").read_text(encoding="utf-8")
+    known = merged(*base)
+    new = {key.split("::")[0] for key in yaml.safe_load(text) if key.lstrip("+").split("::")[0] not in known}
+    strangers = {key for key in new if f"@{key}" not in text} - {"evaluating"}  # which is run by its name
+    assert strangers == set(), "a key that the base lacks and nothing asks for changes nothing"
+    both = merged(*base, overlay)
     assert {"run", "training", "initialize", "finalize"} <= set(both.get())
     both.parse()
     assert set(both.ref_resolver.items) > {"train::trainer", "validate::evaluator", "loss", "network"}
+
+
+def test_every_overlay_with_a_base_exists() -> None:
+    assert [name for name in BASES if not (CONFIGS / f"{name}.yaml").is_file()] == []
 
 
 @pytest.mark.parametrize("overlays", [(), ("demo",), ("preset_paper",), ("preset_released",), ("demo", "text_tiny")])

@@ -219,7 +219,7 @@ def _subset(
         return items
     known = datalist.get("subsets", {})
     if str(percent) not in known:
-        offered = ", ".join([*known, "100"])
+        offered = ", ".join(dict.fromkeys([*known, "100"]))
         raise DataError(f"{path}: the list has no subset of {percent} %; it has {offered}")
     return [item for item in items if percent in item.get("subset", [])]
 

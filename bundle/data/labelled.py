@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from typing import Any, Literal
 from bundle.data.datalist import load_splits, read_datalist
 from bundle.data.datalist_form import each_item
 from bundle.data.errors import DataError
+from bundle.data.label_check import check_box_labels, check_labels
 from bundle.data.manifest import sha256_file
 
 __all__ = ["Task", "annotation", "labelled_items", "labelled_patients", "list_classes", "list_identity"]
@@ -27,6 +28,7 @@ _NEEDED = {
     "segmentation": "a mask ('{mask_key}'), run lengths ('rle') or boxes ('boxes')",
     "detection": "'boxes'",
 }
+_MASK = "mask"
 _CLASS_KEY = {"classification": "classes", "segmentation": "mask_classes", "detection": "box_classes"}
 
 
@@ -35,8 +37,10 @@ def labelled_items(
     split: str,
     task: Task,
     subset: int | None = None,
-    mask_key: str = "mask",
+    mask_key: str = _MASK,
     uncertain: Literal["ignore", "positive", "negative"] = "ignore",
+    classes: Sequence[str] | None = None,
+    exclusive: bool | None = None,
 ) -> list[dict[str, Any]]:
     """The items of a split that are annotated for a task; the others are left out, and their number is logged.
 
@@ -59,12 +63,15 @@ def labelled_items(
         subset: percentage of the training split, as drawn when the list was made; None: all of it.
         mask_key: the list's key with a mask's path, or with a dict of paths by class name.
         uncertain: what -1 in a list of labels counts as.
+        classes: names of the classes that are to be learnt, by which labels of images and boxes are checked.
+        exclusive: whether labels of images must be numbers of classes (True) or lists (False); None: either.
 
     Returns:
         The items in the list's order.
 
     Raises:
-        DataError: the list can't be used, lacks the split or subset, or nothing in it is annotated for the task.
+        DataError: the list can't be used, lacks the split, the subset or the key of masks, nothing in it is annotated
+            for the task, or its labels are of other classes or of another kind.
 
     Example:
         >>> labelled_items("lists/lungs/datalist.json", "training", "segmentation", subset=10)  # doctest: +SKIP
@@ -84,6 +91,10 @@ def labelled_items(
             items.append(common | _boxes(item))
         else:
             items.append(common | {"label": _values(found, uncertain) if task == "classification" else found})
+    if classes is not None and task == "classification":
+        check_labels(items, classes, exclusive, path)
+    if classes is not None and task == "detection":
+        check_box_labels(items, classes, path)
     return items
 
 
@@ -92,7 +103,7 @@ def labelled_patients(
     split: str,
     task: Task,
     subset: int | None = None,
-    mask_key: str = "mask",
+    mask_key: str = _MASK,
     uncertain: Literal["ignore", "positive", "negative"] = "ignore",
 ) -> list[str | int]:
     """The patient of each item that `labelled_items` returns for the same arguments, in the same order.
@@ -132,7 +143,7 @@ def list_identity(path: str | os.PathLike[str]) -> dict[str, str]:
     return {"name": _read(path).get("name", Path(path).stem), "sha256": sha256_file(Path(path))}
 
 
-def annotation(item: Mapping[str, Any], task: Task, mask_key: str = "mask", boxes_are_masks: bool = False) -> Any:
+def annotation(item: Mapping[str, Any], task: Task, mask_key: str = _MASK, boxes_are_masks: bool = False) -> Any:
     """What an item of a data list says for a task.
 
     Args:
@@ -164,6 +175,8 @@ def _annotated(
 ) -> tuple[int, list[tuple[dict[str, Any], Any]]]:
     """How many items there are, and those that are annotated with their annotation."""
     datalist = _read(path)
+    if mask_key != _MASK and not any(mask_key in item for item in each_item(datalist)):
+        raise DataError(f"{path}: no item has a '{mask_key}', the key that was given for masks")
     boxes_are_masks = not any(mask_key in item or "rle" in item for item in each_item(datalist))
     items = load_splits(datalist, path, split, ("image", mask_key), subset)[split]
     found = [(item, annotation(item, task, mask_key, boxes_are_masks)) for item in items]

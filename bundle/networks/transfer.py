@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from bundle.networks.checkpoint import LoadReport, mapper_of, load_weights, read_card
+from bundle.networks.checkpoint import LoadReport, load_weights, mapper_of, read_card
 from bundle.networks.errors import WeightsError
 from bundle.networks.key_maps import KeyMap
 
