@@ -184,12 +184,10 @@ def _project(layer: Any, hidden: torch.Tensor) -> torch.Tensor:
 def _attention(layer: Any, query: torch.Tensor, keys_and_values: torch.Tensor, mask: Mask) -> torch.Tensor:
     """The attention of a BERT layer: [B, Q, width] from projected queries [B, Q, width] and [B, L, 2 width]."""
     attention = layer.attention.self
-    heads = (
-        x.unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
-        for x in (query, *keys_and_values.chunk(2, dim=-1))
-    )
+    split = (x.unflatten(-1, (attention.num_attention_heads, -1)) for x in (query, *keys_and_values.chunk(2, dim=-1)))
+    asked, keys, values = (x.transpose(1, 2) for x in split)
     dropout = attention.dropout.p if attention.training else 0.0
-    context = F.scaled_dot_product_attention(*heads, attn_mask=mask, dropout_p=dropout)
+    context = F.scaled_dot_product_attention(asked, keys, values, attn_mask=mask, dropout_p=dropout)
     return context.transpose(1, 2).flatten(2)
 
 
