@@ -14,8 +14,14 @@ from monai.bundle import ConfigParser, ConfigWorkflow
 from safetensors.torch import load_file
 from workflows import CONFIGS, ONE_STEP, TINY_TEXT, one_step, workflow
 
-STAGES = ("pretrain", "train")
-"""Configs that run by themselves."""
+STAGES = {
+    "pretrain": {"run", "training", "train::trainer", "validate::evaluator", "loss", "network"},
+    "train": {"run", "training", "train::trainer", "validate::evaluator", "loss", "network"},
+    "evaluate_zero_shot": {"evaluating", "evaluator", "model"},
+    "evaluate_grounding": {"evaluating", "evaluator", "model"},
+    "evaluate_retrieval": {"evaluating", "evaluator", "model"},
+}
+"""Configs that run by themselves, and ids that each has."""
 
 BASES: dict[str, list[tuple[str, ...]]] = {
     "multi_gpu": [("pretrain",), ("train",)],
@@ -26,7 +32,7 @@ BASES: dict[str, list[tuple[str, ...]]] = {
     "linear": [("train",), ("train", "train_classification"), ("train", "train_detection")],
     "linear_cached": [("train", "train_classification"), ("train", "train_classification", "multiclass")],
     "demo_segmentation": [("train", "demo")],
-    "evaluate_zero_shot_multiclass": [("pretrain", "evaluate_zero_shot")],
+    "evaluate_zero_shot_multiclass": [("evaluate_zero_shot",)],
     "evaluate": [("train",), ("train", "train_classification"), ("train", "train_detection")],
     **{f"init_{start}": [("train",)] for start in ("random", "imagenet", "encoder", "encoder_decoder")},
     **{f"fraction_{percent}": [("train",)] for percent in (1, 10, 100)},
@@ -59,9 +65,15 @@ def test_overlay_fits_its_base(base: tuple[str, ...], overlay: str) -> None:
     strangers = {key for key in new if f"@{key}" not in text} - {"evaluating"}  # which is run by its name
     assert strangers == set(), "a key that the base lacks and nothing asks for changes nothing"
     both = merged(*base, overlay)
-    assert {"run", "training", "initialize", "finalize"} <= set(both.get())
     both.parse()
-    assert set(both.ref_resolver.items) > {"train::trainer", "validate::evaluator", "loss", "network"}
+    assert set(both.ref_resolver.items) > STAGES[base[0]] | {"initialize", "finalize"}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage_has_its_ids(stage: str) -> None:
+    alone = merged(stage)
+    alone.parse()
+    assert set(alone.ref_resolver.items) > STAGES[stage] | {"initialize", "finalize"}
 
 
 def test_every_overlay_with_a_base_exists() -> None:

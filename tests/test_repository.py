@@ -29,6 +29,9 @@ CONFIGS = sorted(path for ending in ("yaml", "json") for path in (ROOT / "config
 TIES = {
     ("handlers", "metrics"): "a handler feeds a metric the outputs of its engine",
     ("handlers", "networks"): "a handler writes weights in the one form that networks read",
+    ("inferers", "data"): "a model in use reads radiographs, prompts and its tokenizer from files",
+    ("inferers", "networks"): "a model in use is a network with the weights of a run",
+    ("inferers", "transforms"): "what a model in use is shown is fitted and cut as in training",
     ("transforms", "data"): "a transform is the dictionary form of a reader",
 }
 UNWANTED = {

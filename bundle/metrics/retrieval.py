@@ -14,9 +14,22 @@ import torch
 from monai.metrics import Cumulative
 from torch import Tensor
 
-from .samples import Samples, first_of_each
+from .retrieval_pairs import Pairs
+from .samples import Samples, first_of_each, value_of
 
-__all__ = ["RetrievalMetric", "chance_recall", "first_hit_ranks", "retrieval_ranks"]
+__all__ = [
+    "Figures",
+    "Queries",
+    "RetrievalMetric",
+    "chance_recall",
+    "first_hit_ranks",
+    "recall_figures",
+    "retrieval_ranks",
+    "search",
+]
+
+Figures = dict[str, float | Samples]
+"""Metrics by name: those that are means as what they are means of."""
 
 
 def first_hit_ranks(
@@ -90,20 +103,61 @@ def chance_recall(relevant: Tensor, pool: int, k: int) -> float:
         >>> chance_recall(torch.tensor([1, 1]), pool=10, k=5)
         0.5
     """
-    missed = torch.ones(len(relevant), dtype=torch.float64)
+    others = pool - relevant.cpu().double()
+    missed = torch.ones_like(others)
     for place in range(min(k, pool)):
-        missed *= ((pool - relevant.cpu() - place) / (pool - place)).clamp(min=0)
+        missed *= ((others - place) / (pool - place)).clamp(min=0)
     return float(1 - missed.mean())
 
 
 @dataclass(frozen=True)
-class _Queries:
-    """Everything about one direction: rank, item and number of own gallery items of each query, size of the gallery."""
+class Queries:
+    """Everything about one direction.
+
+    Attributes:
+        ranks: `[Q]` int64 from 1, the place of the best own item of each query.
+        index: `[Q]` int64, number in the data set of the item that each query is of.
+        relevant: `[Q]` int64, number of own items of each query in the gallery.
+        pool: items of the gallery.
+    """
 
     ranks: Tensor
     index: Tensor
     relevant: Tensor
     pool: int
+
+    def chance(self, k: int) -> float:
+        """Recall at K in a random order."""
+        return chance_recall(self.relevant, self.pool, k)
+
+
+def search(pairs: Pairs) -> dict[str, Queries]:
+    """Search in both directions: `image_to_text`, where every image is a query, and `text_to_image`, every text."""
+    image_to_text, text_to_image = retrieval_ranks(pairs.image, pairs.text, pairs.text_id)
+    first = first_of_each(pairs.text_id)
+    _, distinct, count = pairs.text_id.unique(return_inverse=True, return_counts=True)
+    sharing = count[distinct[first]]
+    return {
+        "image_to_text": Queries(image_to_text, pairs.index, torch.ones_like(pairs.index), len(first)),
+        "text_to_image": Queries(text_to_image, pairs.index[first], sharing, len(pairs.index)),
+    }
+
+
+def recall_figures(found: Mapping[str, Queries], ks: Sequence[int]) -> Figures:
+    """Recall at K, its ratio to chance, median rank and number of items searched, of both directions.
+
+    A text that several images share belongs to the first of them.
+    """
+    result: Figures = {}
+    for name, queries in found.items():
+        index = queries.index.cpu()
+        for k in ks:
+            hits = (queries.ranks <= k).double().cpu()
+            result[f"retrieval_r{k}_{name}"] = Samples(hits, index)
+            result[f"retrieval_r{k}_{name}_over_chance"] = Samples(hits / queries.chance(k), index)
+        result[f"retrieval_median_rank_{name}"] = float(queries.ranks.double().quantile(0.5))
+        result[f"retrieval_pool_{name}"] = float(queries.pool)
+    return result
 
 
 class RetrievalMetric(Cumulative):
@@ -126,7 +180,7 @@ class RetrievalMetric(Cumulative):
     def __init__(self, ks: Sequence[int] = (1, 5, 10)) -> None:
         super().__init__()
         self.ks = tuple(ks)
-        self._queries: dict[str, _Queries] = {}
+        self._figures: Figures = {}
 
     def __call__(self, prediction: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
         """Add a batch.
@@ -149,49 +203,21 @@ class RetrievalMetric(Cumulative):
         Raises:
             ValueError: when no pair was added.
         """
-        self._queries = self._search()
-        result: dict[str, float] = {}
-        for name, queries in self._queries.items():
-            for k in self.ks:
-                recall = float((queries.ranks <= k).double().mean())
-                result[f"retrieval_r{k}_{name}"] = recall
-                result[f"retrieval_r{k}_{name}_over_chance"] = recall / self._chance(queries, k)
-            result[f"retrieval_median_rank_{name}"] = float(queries.ranks.double().quantile(0.5))
-            result[f"retrieval_pool_{name}"] = float(queries.pool)
-        return result
+        self._figures = self.measure(self._gathered())
+        return {name: one if isinstance(one, float) else value_of(one) for name, one in self._figures.items()}
+
+    def measure(self, pairs: Pairs) -> Figures:
+        """The metrics of pairs."""
+        return recall_figures(search(pairs), self.ks)
 
     def samples(self) -> dict[str, Samples]:
-        """What the means of the latest `aggregate` were taken over: hits, and hits divided by chance, of each query.
+        """What the means of the latest `aggregate` were taken over, one value a query."""
+        return {name: one for name, one in self._figures.items() if isinstance(one, Samples)}
 
-        A text that several images share belongs to the first of them.
-        """
-        result: dict[str, Samples] = {}
-        for name, queries in self._queries.items():
-            for k in self.ks:
-                hits = (queries.ranks <= k).double().cpu()
-                index = queries.index.cpu()
-                result[f"retrieval_r{k}_{name}"] = Samples(hits, index)
-                result[f"retrieval_r{k}_{name}_over_chance"] = Samples(hits / self._chance(queries, k), index)
-        return result
-
-    @staticmethod
-    def _chance(queries: _Queries, k: int) -> float:
-        return chance_recall(queries.relevant, queries.pool, k)
-
-    def _search(self) -> dict[str, _Queries]:
+    def _gathered(self) -> Pairs:
         buffers = self.get_buffer()
         if buffers is None:
             raise ValueError(
                 "retrieval was asked for before any pair was added; check that the validation list has items"
             )
-        order = buffers[3].argsort(stable=True)
-        order = order[first_of_each(buffers[3][order])]
-        image, text, text_id, index = (buffer[order] for buffer in buffers)
-        image_to_text, text_to_image = retrieval_ranks(image, text, text_id)
-        first = first_of_each(text_id)
-        _, distinct, count = text_id.unique(return_inverse=True, return_counts=True)
-        sharing = count[distinct[first]]
-        return {
-            "image_to_text": _Queries(image_to_text, index, torch.ones_like(index), len(first)),
-            "text_to_image": _Queries(text_to_image, index[first], sharing, len(index)),
-        }
+        return Pairs(*buffers).in_order()

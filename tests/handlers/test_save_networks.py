@@ -38,3 +38,20 @@ def test_parts_and_cards(tmp_path):
 def test_missing_part_is_refused_before_training(tmp_path):
     with pytest.raises(ValueError, match="no 'decoder_head'"):
         SaveNetworks(tmp_path, network(), {"x": ["decoder_head"]}, CARD)
+
+
+def test_tokenizer_goes_along_and_is_replaced_whole(tmp_path):
+    source = tmp_path / "store" / "tokenizer"
+    source.mkdir(parents=True)
+    (source / "tokenizer.json").write_text("new")
+    target = tmp_path / "models" / "tokenizer"
+    target.mkdir(parents=True)
+    (target / "old.json").write_text("of an earlier run")
+    save = SaveNetworks(tmp_path / "models", network(), {"model": []}, CARD, tokenizer=source)
+    save(SimpleNamespace(state=SimpleNamespace(iteration=7)))
+    assert {path.name: path.read_text() for path in target.iterdir()} == {"tokenizer.json": "new"}
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == [
+        "model.json",
+        "model.safetensors",
+        "tokenizer",
+    ]

@@ -1,0 +1,1 @@
+"""What `scripts.ask` is made of."""
