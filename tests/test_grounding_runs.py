@@ -43,7 +43,7 @@ def grounding(
     run: Path | str, lists: Path, output: Path, values: Mapping[str, Any] | None = None, extra: tuple[str, ...] = ()
 ) -> Iterator[ConfigWorkflow]:
     given = {
-        "run": str(run),
+        "pretrained": str(run),
         "dataset_dir": str(lists),
         "output_root": str(output),
         "device": "$torch.device('cpu')",
@@ -77,7 +77,7 @@ def folder(run: Path, phantoms: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 def test_property_check_of_monai_finds_all(run: Path, phantoms: Path, tmp_path: Path) -> None:
-    values = {"run": str(run), "dataset_dir": str(phantoms), "output_root": str(tmp_path), "initialize": []}
+    values = {"pretrained": str(run), "dataset_dir": str(phantoms), "output_root": str(tmp_path), "initialize": []}
     files = [str(CONFIGS / "evaluate_grounding.yaml")]
     made = ConfigWorkflow(files, logging_file=False, workflow_type="infer", run_id="evaluating", **values)
     made.initialize()

@@ -40,7 +40,7 @@ def trained(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
 def evaluation(
     run: Path, store: Path, output: Path, values: Mapping[str, Any] | None = None, extra: tuple[str, ...] = ()
 ) -> Iterator[ConfigWorkflow]:
-    given = {"run": str(run), "dataset_dir": str(store), "output_root": str(output), **CPU, **(values or {})}
+    given = {"pretrained": str(run), "dataset_dir": str(store), "output_root": str(output), **CPU, **(values or {})}
     with started(("evaluate_retrieval", *extra), given, run_id="evaluating") as made:
         yield made
 
@@ -125,7 +125,12 @@ def test_group_of_the_list_comes_before_its_classes(
 
 
 def test_property_check_finds_all(trained: tuple[Path, torch.nn.Module], phantom_store: Path, tmp_path: Path) -> None:
-    values = {"run": str(trained[0]), "dataset_dir": str(phantom_store), "output_root": str(tmp_path), "initialize": []}
+    values = {
+        "pretrained": str(trained[0]),
+        "dataset_dir": str(phantom_store),
+        "output_root": str(tmp_path),
+        "initialize": [],
+    }
     made = ConfigWorkflow(
         str(CONFIGS / "evaluate_retrieval.yaml"),
         workflow_type="inference",

@@ -46,7 +46,7 @@ def zero_shot(
     names: tuple[str, ...] = ("evaluate_zero_shot",),
 ) -> Iterator[ConfigWorkflow]:
     given = {
-        "run": str(run),
+        "pretrained": str(run),
         "dataset_dir": str(lists),
         "output_root": str(output),
         "prompts": str(PROMPTS),
@@ -166,7 +166,12 @@ def test_two_evaluations_leave_the_same_file(
 
 def test_property_check_finds_all(run: Path, phantoms: Path, tmp_path: Path) -> None:
     files = [str(CONFIGS / "evaluate_zero_shot.yaml")]
-    values = {"run": str(run), "dataset_dir": str(phantoms), "output_root": str(tmp_path), "prompts": str(PROMPTS)}
+    values = {
+        "pretrained": str(run),
+        "dataset_dir": str(phantoms),
+        "output_root": str(tmp_path),
+        "prompts": str(PROMPTS),
+    }
     made = ConfigWorkflow(files, logging_file=False, workflow_type="infer", **values)
     made.parser["initialize"] = []
     made.initialize()
@@ -225,7 +230,7 @@ def test_two_processes_equal_one(run: Path, phantoms: Path, tmp_path: Path, eval
 @pytest.mark.parametrize(
     ("values", "error", "message"),
     [
-        ({"run": "nowhere"}, WeightsError, "nowhere: this is no finished pre-training run"),
+        ({"pretrained": "nowhere"}, WeightsError, "nowhere: this is no finished pre-training run"),
         ({"prompts": "nowhere.json"}, DataError, r"nowhere\.json: the prompt file can't be read"),
         ({"prompts": str(CONFIGS / "prompts" / "chexzero.json")}, DataError, "no prompts for the class 'nodule'"),
         ({"dataset_dir": "nowhere"}, DataError, r"nowhere/datalist\.json: the data list can't be read"),
