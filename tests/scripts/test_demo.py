@@ -16,6 +16,8 @@ def test_small_demo_from_nothing(tmp_path, capfd):
         "90",
         "--epochs",
         "2",
+        "--steps",
+        "3",
     ]
     assert main(arguments) == 0
     printed = capfd.readouterr().out
@@ -25,9 +27,10 @@ def test_small_demo_from_nothing(tmp_path, capfd):
     assert {"retrieval_r5_image_to_text_over_chance", "retrieval_r5_text_to_image_over_chance"} <= set(
         gathered["metrics"]
     )
+    assert {f"dice_pos_{start}" for start in ("random", "encoder", "encoder_decoder")} <= set(gathered["metrics"])
     assert list((tmp_path / "runs" / "pretrain" / "demo" / "pictures").glob("*.png"))
     assert main(arguments) == 0
-    assert capfd.readouterr().out.count("is there already") == 3
+    assert capfd.readouterr().out.count("is there already") == 7
 
 
 def test_a_failing_step_ends_the_demo_with_its_code(tmp_path):
