@@ -88,3 +88,13 @@ def test_what_is_no_pyramid_is_refused(channels: tuple[int, ...], strides: tuple
 def test_too_few_decoder_channels_are_refused() -> None:
     with pytest.raises(ValueError, match="coarsest stride 32 needs 5 decoder channels, not 4"):
         PyramidDecoder(*RESNET50, decoder_channels=(128, 64, 32, 16))
+
+
+@pytest.mark.parametrize("strides", [(2, 4, 8, 16, 32), (4, 8, 16)])
+def test_the_result_is_that_of_monais_decoder(strides: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    channels = tuple(range(3, 3 + len(strides)))
+    network = PyramidDecoder(channels, strides, decoder_channels=(12, 10, 8, 6, 4)).eval()
+    features = [torch.randn(2, c, 64 // s, 96 // s) for c, s in zip(channels, strides, strict=True)]
+    expected = network.head(network.decoder(features, len(features) - 1))
+    torch.testing.assert_close(network(features), expected)
