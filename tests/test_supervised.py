@@ -252,7 +252,6 @@ def figures_on_training_images(
         "items::training": f"$labelled_items{chosen}",
         "items::validation": "@items::training",
         "items::test": "@items::training",
-        "patients": f"$labelled_patients{chosen}",
         "augment": None,
         "batch_size": 10,
         "val_interval": values["max_epochs"],

@@ -16,7 +16,7 @@ from bundle.data.errors import DataError
 from bundle.data.label_check import check_box_labels, check_labels
 from bundle.data.manifest import sha256_file
 
-__all__ = ["Task", "annotation", "labelled_items", "labelled_patients", "list_classes", "list_identity"]
+__all__ = ["Task", "annotation", "labelled_items", "list_classes", "list_identity"]
 
 Task = Literal["classification", "segmentation", "detection"]
 
@@ -44,8 +44,9 @@ def labelled_items(
 ) -> list[dict[str, Any]]:
     """The items of a split that are annotated for a task; the others are left out, and their number is logged.
 
-    Each item holds `image` (absolute path), `index` (its position in what is returned), `spacing` ((row, column) of the
-    original pixels in mm, nan where the list has none), and
+    Each item holds `image` (absolute path), `index` (its position in what is returned), `patient` (-1 where unknown;
+    one name for patients that the list's header joins to one person), `spacing` ((row, column) of the original pixels
+    in mm, nan where the list has none), and
 
     - for segmentation `label`: the path of a mask, or a dict from class name to such a path, or
       `{"rle": [...], "size": [H, W]}`, or `{"boxes": [[x1, y1, x2, y2], ...], "size": [H, W] or None}`, the first of
@@ -84,9 +85,16 @@ def labelled_items(
         logger.info("%s: %d of %d items of %s have no label for %s", path, left_out, total, split, task)
     if task == "classification":
         _check_one_kind([label for _, label in annotated], path)
+    persons = _persons(path)
     items = []
     for index, (item, found) in enumerate(annotated):
-        common = {"image": item["image"], "index": index, "spacing": tuple(item.get("spacing", (math.nan, math.nan)))}
+        patient = item.get("patient", -1)
+        common = {
+            "image": item["image"],
+            "index": index,
+            "patient": persons.get(patient, patient),
+            "spacing": tuple(item.get("spacing", (math.nan, math.nan))),
+        }
         if task == "detection":
             items.append(common | _boxes(item))
         else:
@@ -96,29 +104,6 @@ def labelled_items(
     if classes is not None and task == "detection":
         check_box_labels(items, classes, path)
     return items
-
-
-def labelled_patients(
-    path: str | os.PathLike[str],
-    split: str,
-    task: Task,
-    subset: int | None = None,
-    mask_key: str = _MASK,
-    uncertain: Literal["ignore", "positive", "negative"] = "ignore",
-) -> list[str | int]:
-    """The patient of each item that `labelled_items` returns for the same arguments, in the same order.
-
-    Returns:
-        Patients, -1 where one is unknown; patients that the list's header joins to one person have one name.
-
-    Raises:
-        DataError: as `labelled_items`.
-    """
-    joined = _read(path).get("split", {}).get("joined", [])
-    person = {patient: group[0] for group in joined for patient in group}
-    _, annotated = _annotated(path, split, task, subset, mask_key)
-    patients = [item.get("patient", -1) for item, _ in annotated]
-    return [person.get(patient, patient) for patient in patients]
 
 
 def list_classes(path: str | os.PathLike[str], task: Task = "classification") -> list[str]:
@@ -186,6 +171,12 @@ def _annotated(
         needed = _NEEDED[task].format(mask_key=mask_key)
         raise DataError(f"{path}: none of the {len(items)} items of {part} has {needed}, which {task} needs")
     return len(items), annotated
+
+
+def _persons(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The one name of patients that are known to be one person."""
+    joined = _read(path).get("split", {}).get("joined", [])
+    return {patient: group[0] for group in joined for patient in group}
 
 
 def _read(path: str | os.PathLike[str]) -> Mapping[str, Any]:

@@ -6,32 +6,30 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from monai.engines import PrepareBatch
 from torch import Tensor
+
+from .prepare_images import Augment, PrepareAugmented
 
 __all__ = ["PrepareReportBatch"]
 
-Augment = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 Thin = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, list[int]]]
 
 
-class PrepareReportBatch(PrepareBatch):
+class PrepareReportBatch(PrepareAugmented):
     """Move pairs to the device, augment them there and normalise.
 
     Bytes travel, floats are made on the device; report lengths stay on the host, where the text encoder reads them
     without waiting.
 
     Args:
-        mean: mean of the images in [0, 1] that normalisation subtracts.
-        std: standard deviation that it divides by.
+        mean: as of `PrepareImages`.
+        std: as of `PrepareImages`.
         augment: maps image `[B, 1, S, S]` in [0, 1] and body `[B, 1, S, S]` (bool) to the same of the network's size.
         thin: maps `input_ids`, `attention_mask` and `sentence` to shortened ids, mask and lengths, on the host.
     """
 
     def __init__(self, mean: float, std: float, augment: Augment | None = None, thin: Thin | None = None) -> None:
-        self.mean = mean
-        self.std = std
-        self.augment = augment
+        super().__init__(mean, std, augment)
         self.thin = thin
 
     def __call__(
@@ -51,7 +49,7 @@ class PrepareReportBatch(PrepareBatch):
         def move(x: Tensor) -> Tensor:
             return x.to(device, non_blocking=non_blocking)
 
-        image = move(batchdata["image"]).float() / 255
+        image = self.unit_image(batchdata, device, non_blocking)
         body = move(batchdata["body"])
         if self.augment is not None:
             image, body = self.augment(image, body)
@@ -60,4 +58,4 @@ class PrepareReportBatch(PrepareBatch):
         if self.thin is not None:
             ids, mask, lengths = self.thin(ids, mask, batchdata["sentence"])
         text = {"input_ids": move(ids), "attention_mask": move(mask), "lengths": lengths}
-        return (image - self.mean) / self.std, target | {"image": image, "body": body}, (), text
+        return self.normalised(image), target | {"image": image, "body": body}, (), text

@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from monai.engines import PrepareBatch
 from torch import Tensor
 
-__all__ = ["PreparePhrases"]
+from .prepare_images import Device, PrepareImages
 
-Device = str | torch.device | None
+__all__ = ["PreparePhrases"]
 
 
 class _Look(NamedTuple):
@@ -26,20 +25,16 @@ class _Look(NamedTuple):
     pair: Mapping[str, Any]
 
 
-class PreparePhrases(PrepareBatch):
+class PreparePhrases(PrepareImages):
     """Prepare pairs: first the pairs' own images, then the normal ones (same phrase, same truth), then the moved ones.
 
     Args:
-        mean: mean of the images in [0, 1] that normalisation subtracts.
-        std: standard deviation that it divides by.
+        mean: as of `PrepareImages`.
+        std: as of `PrepareImages`.
 
     Example:
         >>> image, target, (phrases,), _ = PreparePhrases(0.449, 0.226)(pairs, "cuda")  # doctest: +SKIP
     """
-
-    def __init__(self, mean: float, std: float) -> None:
-        self.mean = mean
-        self.std = std
 
     def __call__(
         self, batchdata: Any, device: Device = None, non_blocking: bool = False, **kwargs: Any
@@ -72,7 +67,7 @@ class PreparePhrases(PrepareBatch):
             "index": torch.tensor([look.pair["index"] for look in looks]),
             "phrase_class": torch.tensor([look.pair["phrase_class"] for look in looks]),
         }
-        return (image - self.mean) / self.std, target, ([[look.phrase] for look in looks],), {}
+        return self.normalised(image), target, ([[look.phrase] for look in looks],), {}
 
 
 def _own(pair: Mapping[str, Any]) -> _Look:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Generic, Literal, Protocol, TypeVar
@@ -69,17 +70,17 @@ class OverlaySheets(Sheets[OverlayT], Generic[OverlayT]):
         self._seen += len(found)
         return [(not there, int(number)) for there, number in zip(found, numbers, strict=True)]
 
+    @abstractmethod
     def has_truth(self, target: Mapping[str, Tensor]) -> Tensor:
         """Whether there is something to find, `[B]` bool."""
-        raise NotImplementedError
 
+    @abstractmethod
     def mark(self, axis: Axes, picture: OverlayT) -> None:
         """Draw the marks of one picture."""
-        raise NotImplementedError
 
+    @abstractmethod
     def class_numbers(self, picture: OverlayT) -> Iterable[int]:
         """The classes that marks of a picture may be of."""
-        raise NotImplementedError
 
     def draw(self, pictures: Mapping[int, OverlayT], path: Path) -> None:
         """Draw a grid of radiographs and, below it, what the lines mean."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import linecache
 import logging
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 
@@ -25,8 +27,8 @@ class UnknownConfigId(ValueError):
 def plain_errors() -> None:
     """From here on end the process with one sentence for errors in data, weights, configs and training.
 
-    These are the errors that this bundle defines, values that are not finite, and what MONAI says of unknown ids in a
-    config. Anything else keeps its traceback. Meant for the `initialize` list of a config.
+    These are the errors that this bundle defines, arguments that it refuses, values that are not finite, and what MONAI
+    says of unknown ids in a config. Anything else keeps its traceback. Meant for the `initialize` list of a config.
     """
     before = sys.excepthook
 
@@ -74,8 +76,19 @@ def _is_plain(error: BaseException) -> bool:
     return (
         type(error).__module__.startswith("bundle.")
         or isinstance(error, FloatingPointError)
+        or (isinstance(error, ValueError) and _is_raised_here(error))
         or "is not defined in the config content" in str(error)
     )
+
+
+def _is_raised_here(error: BaseException) -> bool:
+    """Whether a `raise` of this bundle made the error, and so worded it for people."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    if not frames:
+        return False
+    frame, line = frames[-1]
+    source = linecache.getline(frame.f_code.co_filename, line).strip()
+    return source.startswith("raise ") and frame.f_globals.get("__name__", "").startswith("bundle.")
 
 
 def _options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:

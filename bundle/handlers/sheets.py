@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -20,7 +21,7 @@ Place = tuple[bool, int]
 PictureT = TypeVar("PictureT")
 
 
-class Sheets(Generic[PictureT]):
+class Sheets(ABC, Generic[PictureT]):
     """Draw `epoch_0003.png` from the first items of the list that an evaluator goes through.
 
     Items are told apart by their number in the list, so that they are the same however batches are sorted; no
@@ -45,10 +46,11 @@ class Sheets(Generic[PictureT]):
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._collect)
         engine.add_event_handler(Events.COMPLETED, self._draw)
 
+    @abstractmethod
     def places(self, engine: Workflow) -> list[Place]:
         """The place of each item of the engine's batch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, output: Mapping[str, Any], items: Sequence[int]) -> list[PictureT]:
         """What is drawn of some items of a batch, on the host.
 
@@ -56,8 +58,8 @@ class Sheets(Generic[PictureT]):
             output: the engine's output: `image`, `pred` and `label` of the batch.
             items: their positions in the batch.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def draw(self, pictures: Mapping[int, PictureT], path: Path) -> None:
         """Draw one sheet.
 
@@ -65,7 +67,6 @@ class Sheets(Generic[PictureT]):
             pictures: by number of the item.
             path: the PNG file.
         """
-        raise NotImplementedError
 
     def _clear(self, engine: Workflow) -> None:
         self._kept.clear()

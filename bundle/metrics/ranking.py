@@ -60,7 +60,18 @@ class Ranking:
 
 
 @dataclass(frozen=True)
-class AreaUnderCurve:
+class _OfRanking:
+    """What a figure of a ranking knows of its items."""
+
+    ranking: Ranking
+
+    @property
+    def index(self) -> Tensor:
+        """`[N]` int64, number of each item in its data set."""
+        return self.ranking.index
+
+
+class AreaUnderCurve(_OfRanking):
     """Area under the ROC curve: how often a positive item scores higher than a negative one, ties counting one half.
 
     Undefined without positive or without negative items.
@@ -70,13 +81,6 @@ class AreaUnderCurve:
         >>> value_of(AreaUnderCurve(ranking))
         0.75
     """
-
-    ranking: Ranking
-
-    @property
-    def index(self) -> Tensor:
-        """`[N]` int64, number of each item in its data set."""
-        return self.ranking.index
 
     def resampled(self, weights: np.ndarray) -> np.ndarray:
         """The area of each resample: weights `[R, N]` to values `[R]`."""
@@ -88,8 +92,7 @@ class AreaUnderCurve:
         return ratio(won, 2 * positive.sum(1) * negative[:, -1])
 
 
-@dataclass(frozen=True)
-class AveragePrecision:
+class AveragePrecision(_OfRanking):
     """Mean over positive items of the precision among all items that score at least as high, without interpolation.
 
     Undefined without positive items; 1 without negative ones.
@@ -99,13 +102,6 @@ class AveragePrecision:
         >>> value_of(AveragePrecision(ranking))
         0.5
     """
-
-    ranking: Ranking
-
-    @property
-    def index(self) -> Tensor:
-        """`[N]` int64, number of each item in its data set."""
-        return self.ranking.index
 
     def resampled(self, weights: np.ndarray) -> np.ndarray:
         """The average precision of each resample: weights `[R, N]` to values `[R]`."""

@@ -14,7 +14,7 @@ import pytest
 from bundle.data import labelled
 from bundle.data.datalist import write_datalist
 from bundle.data.errors import DataError
-from bundle.data.labelled import annotation, labelled_items, labelled_patients, list_classes, list_identity
+from bundle.data.labelled import annotation, labelled_items, list_classes, list_identity
 from bundle.data.manifest import sha256_file
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*name no patient")
@@ -61,7 +61,7 @@ def test_segmentation_takes_mask_then_run_lengths_then_boxes(tmp_path: Path) -> 
     assert [item["index"] for item in items] == [0, 1, 2]
     assert items[1]["spacing"] == (0.2, 0.3)
     assert all(math.isnan(side) for side in items[0]["spacing"])
-    assert items[0].keys() == {"image", "index", "spacing", "label"}
+    assert items[0].keys() == {"image", "index", "patient", "spacing", "label"}
 
 
 def test_boxes_are_masks_only_in_lists_without_masks(tmp_path: Path) -> None:
@@ -107,7 +107,6 @@ def test_what_is_left_out_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptu
     path = write(tmp_path, [{"label": [1, 0]}, {}, {}])
     with caplog.at_level(logging.INFO):
         labelled_items(path, "training", "classification")
-        labelled_patients(path, "training", "classification")
     assert [record.getMessage() for record in caplog.records] == [
         f"{path}: 2 of 3 items of training have no label for classification"
     ]
@@ -116,8 +115,8 @@ def test_what_is_left_out_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptu
 def test_patients_in_the_order_of_items(tmp_path: Path) -> None:
     items = [{"label": 1}, {"mask": "m.png"}, {"label": 0, "patient": None}, {"label": 0}]
     path = write(tmp_path, items, split={"joined": [["first", "p-d"]]})
-    assert labelled_patients(path, "training", "classification") == ["p-a", -1, "first"]
-    assert len(labelled_items(path, "training", "classification")) == 3
+    found = labelled_items(path, "training", "classification")
+    assert [item["patient"] for item in found] == ["p-a", -1, "first"]
 
 
 def test_subset_is_exactly_that_of_the_list(tmp_path: Path) -> None:
@@ -127,7 +126,7 @@ def test_subset_is_exactly_that_of_the_list(tmp_path: Path) -> None:
     for percent, names in ((1, "a"), (10, "ab"), (100, "abcd")):
         found = labelled_items(path, "training", "classification", subset=percent)
         assert [Path(item["image"]).stem for item in found] == list(names)
-        assert labelled_patients(path, "training", "classification", percent) == [f"p-{name}" for name in names]
+        assert [item["patient"] for item in found] == [f"p-{name}" for name in names]
     with pytest.raises(DataError, match=r"list\.json: the list has no subset of 5 %"):
         labelled_items(path, "training", "classification", subset=5)
 
@@ -180,7 +179,6 @@ def test_a_list_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(labelled, "read_datalist", lambda path: reads.append(path) or read(path))
     path = write(tmp_path, [{"label": 0}, {"label": 1}])
     items = labelled_items(path, "training", "classification")
-    labelled_patients(path, "training", "classification")
     list_classes(path)
     list_identity(path)
     assert len(reads) == 1

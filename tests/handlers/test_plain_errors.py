@@ -2,9 +2,11 @@ import sys
 
 import pytest
 from monai.bundle import ConfigParser
+from torch import nn
 
 from bundle.data.errors import DataError
 from bundle.handlers.plain_errors import UnknownConfigId, check_overrides, plain_cause, plain_errors
+from bundle.networks.transfer import transfer
 
 
 def wrapped(error: BaseException) -> BaseException:
@@ -30,6 +32,19 @@ def hook(monkeypatch):
 def test_own_errors_are_one_sentence(hook, capsys):
     assert hook(wrapped(DataError("x.json: item 'a': no image"))) == []
     assert capsys.readouterr().err == "error: x.json: item 'a': no image\n"
+
+
+def test_a_refused_argument_is_one_sentence(hook, capsys):
+    with pytest.raises(ValueError, match="no part 'neck'") as caught:
+        transfer(nn.ModuleDict({"head": nn.Linear(1, 1)}), "weights.pth", ["neck"])
+    assert hook(wrapped(caught.value)) == []
+    assert capsys.readouterr().err == ("error: ModuleDict has no part 'neck' to load; give a list of some of head.\n")
+
+
+def test_a_value_error_of_other_code_keeps_its_traceback(hook, capsys):
+    with pytest.raises(ValueError, match="argument 2 is longer") as caught:
+        list(zip([], [1], strict=True))
+    assert len(hook(wrapped(caught.value))) == 1
 
 
 def test_programming_errors_keep_their_traceback(hook, capsys):
