@@ -21,6 +21,7 @@ import numpy as np
 
 from bundle.data.errors import DataError
 from bundle.networks.errors import WeightsError
+from scripts.command import exit_code
 
 __all__ = ["Answer", "ask", "main", "negation_of"]
 
@@ -47,18 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows `python -m scripts.ask`; the process's own by default.
 
     Returns:
-        Exit code: 0, or 2 after an error that was printed in one sentence.
+        Exit code: 0, or 2 after an error that was printed in one sentence, or 130 after Ctrl-C.
     """
     args = _parse(arguments)
-    negative = args.negative or negation_of(args.phrase)
-    try:
-        answers = ask(args.images, args.phrase, negative, args.run, args.source)
-        _print(args.images, answers, args.phrase, negative)
-        _draw(args.images, answers, args.phrase, args.out)
-    except (DataError, WeightsError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: _answer(args), (DataError, WeightsError, OSError), "no picture was written")
 
 
 def negation_of(phrase: str) -> str:
@@ -140,6 +133,13 @@ def _png(text: str) -> Path:
     if not text.lower().endswith(".png"):
         raise argparse.ArgumentTypeError(f"{text} does not end in .png")
     return Path(text)
+
+
+def _answer(args: argparse.Namespace) -> None:
+    negative = args.negative or negation_of(args.phrase)
+    answers = ask(args.images, args.phrase, negative, args.run, args.source)
+    _print(args.images, answers, args.phrase, negative)
+    _draw(args.images, answers, args.phrase, args.out)
 
 
 def _print(images: Sequence[Path], answers: Sequence[Answer], phrase: str, negative: str) -> None:

@@ -14,7 +14,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from scripts.command import exit_code
+from scripts.preparing.options import at_least, multiple_of, positive
+
 __all__ = ["main"]
+
+_LEAST_SIDE = 64  # px: below it the deepest maps of an image encoder are a single pixel
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,23 +32,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0, or 2 after an error that was printed in one sentence, or 130 after Ctrl-C.
     """
     args = _parse(arguments)
+    return exit_code(lambda: _measure(args), (ValueError, OSError), "nothing was written")
+
+
+def _measure(args: argparse.Namespace) -> None:
     # Imported here, since the processes that measure memory run this file again.
     from scripts.benching.figures import read_figures, write_figures
 
-    try:
-        kept = read_figures(args.out) if args.out is not None else {}
-        figures, report = args.measure(args)
-        print("\n".join(report))
-        if args.out is not None:
-            write_figures(args.out, {**kept, **figures})
-            print(f"\nwrote {args.out}")
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
-        return 130
-    return 0
+    kept = read_figures(args.out) if args.out is not None else {}
+    figures, report = args.measure(args)
+    print("\n".join(report))
+    if args.out is not None:
+        write_figures(args.out, {**kept, **figures})
+        print(f"\nwrote {args.out}")
 
 
 def _pretrain(args: argparse.Namespace) -> tuple[dict[str, Any], Iterable[str]]:
@@ -70,40 +71,24 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(required=True, metavar="pretrain|data")
     pretrain = commands.add_parser("pretrain", help="a step of pre-training: default against released")
-    pretrain.add_argument("--batch", type=_at_least(2), default=8, help="pairs a step (8)")
-    pretrain.add_argument("--rounds", type=_at_least(1), default=3, help="timed steps of each variant (3)")
+    pretrain.add_argument("--batch", type=at_least(2), default=8, help="pairs a step (8)")
+    pretrain.add_argument("--rounds", type=positive, default=3, help="timed steps of each variant (3)")
     pretrain.add_argument("--image", default="resnet50", help="image encoder, any name of timm's (resnet50)")
-    pretrain.add_argument("--size", type=_multiple_of(32), default=256, help="side of the images in pixels (256)")
+    pretrain.add_argument(
+        "--size", type=multiple_of(32, _LEAST_SIDE), default=256, help="side of the images in pixels (256)"
+    )
     pretrain.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where the steps run (cpu)")
-    pretrain.add_argument("--threads", type=_at_least(1), default=1, help="threads on a CPU (1)")
+    pretrain.add_argument("--threads", type=positive, default=1, help="threads on a CPU (1)")
     pretrain.set_defaults(measure=_pretrain)
     data = commands.add_parser("data", help="packing, reading a packed store, augmentation")
-    data.add_argument("--size", type=_multiple_of(8), default=256, help="side of the store's images in pixels (256)")
-    data.add_argument("--rounds", type=_at_least(1), default=5, help="repetitions (5)")
+    data.add_argument(
+        "--size", type=multiple_of(8, _LEAST_SIDE), default=256, help="side of the store's images in pixels (256)"
+    )
+    data.add_argument("--rounds", type=positive, default=5, help="repetitions (5)")
     data.set_defaults(measure=_data)
     for command in (pretrain, data):
         command.add_argument("--out", type=Path, metavar="FILE.json", help="put the figures there, beside others")
     return parser.parse_args(arguments)
-
-
-def _at_least(least: int) -> Any:
-    def number(text: str) -> int:
-        value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}, got {text}")
-        return value
-
-    return number
-
-
-def _multiple_of(step: int) -> Any:
-    def number(text: str) -> int:
-        value = int(text)
-        if value < 64 or value % step:
-            raise argparse.ArgumentTypeError(f"must be a multiple of {step} and at least 64, got {text}")
-        return value
-
-    return number
 
 
 if __name__ == "__main__":

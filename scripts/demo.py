@@ -1,4 +1,4 @@
-"""From nothing to trained networks in minutes: draw phantoms, pack them, pre-train, segment with ten labels.
+"""From nothing to trained networks in minutes: draw phantoms, pack, pre-train, evaluate, segment with ten labels.
 
     python -m scripts.demo            # what `make demo` runs
 
@@ -10,16 +10,15 @@ reads patients.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from bundle.handlers.atomic import replacing
+from scripts.command import exit_code
+from scripts.demonstrating.figures import gather, table
 
 __all__ = ["main"]
 
@@ -28,16 +27,8 @@ PRETRAINING = ("configs/pretrain.yaml", "configs/demo.yaml")
 SEGMENTATION = ("configs/train.yaml", "configs/demo.yaml", "configs/demo_segmentation.yaml")
 STARTS = ("random", "encoder", "encoder_decoder")
 LABELS = 10
-ROWS = (
-    ("image to report, recall at 5", "retrieval_r5_image_to_text"),
-    ("report to image, recall at 5", "retrieval_r5_text_to_image"),
-    ("  the first, over chance", "retrieval_r5_image_to_text_over_chance"),
-    ("  the second, over chance", "retrieval_r5_text_to_image_over_chance"),
-    ("decoder against pseudo mask, Dice", "decoder_mask_dice"),
-    ("10 labels, Dice: from random weights", "dice_pos_random"),
-    ("  from the encoder", "dice_pos_encoder"),
-    ("  from encoder and decoder", "dice_pos_encoder_decoder"),
-)
+POINTED_AT = ["consolidation", "pleural effusion", "pneumothorax", "nodule"]
+"""The findings that grounding is asked for: an enlarged heart is always in one place, so its map proves nothing."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,9 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: command line, by default that of the process.
 
     Returns:
-        Exit code: 0, or that of the first command that failed.
+        Exit code: 0, that of the first command that failed, 2 after an error that was printed, or 130 after Ctrl-C.
     """
     args = _parse(arguments)
+    return exit_code(lambda: _run(args), interrupted="the same command goes on where it was")
+
+
+def _run(args: argparse.Namespace) -> int:
     began = time.monotonic()
     for command, product in _commands(args):
         if product.exists():
@@ -59,11 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = subprocess.run([sys.executable, *command[1:]], cwd=ROOT, env=_environment()).returncode
         if code:
             return code
-    gathered = _gather(args.runs)
-    print(_table(json.loads(gathered.read_text(encoding="utf-8"))["metrics"]))
-    print(f"\nFigures: {gathered}\nPictures: {args.runs / 'pretrain' / 'demo' / 'pictures'}")
-    print(f"          {args.runs / 'segmentation' / 'demo_encoder_decoder' / 'pictures'}")
-    print(f"Curves: {args.runs / 'pretrain' / 'demo' / 'curves.png'}")
+    runs = args.runs
+    evaluations = [runs / stage / "demo" for stage in ("pretrain", "zero_shot", "grounding")]
+    gathered = gather(runs, evaluations, {start: runs / "segmentation" / f"demo_{start}" for start in STARTS})
+    print(table(gathered))
+    print(f"\nFigures:  {gathered}\nCurves:   {runs / 'pretrain' / 'demo' / 'curves.png'}")
+    print(f"Pictures: {runs / 'pretrain' / 'demo' / 'pictures'}: attention, pseudo mask, decoder")
+    print(f"          {runs / 'grounding' / 'demo' / 'pictures'}: what phrases point at")
+    print(f"          {runs / 'segmentation' / 'demo_encoder_decoder' / 'pictures'}: ten labels")
     print(f"{(time.monotonic() - began) / 60:.1f} minutes")
     return 0
 
@@ -91,6 +89,8 @@ def _commands(args: argparse.Namespace) -> list[tuple[list[str], Path]]:
         (["python", "-m", *prepare, "--workers", cores], datalist),
         (["python", "-m", *pack, "--workers", cores], store / "manifest.json"),
         _pretraining(args, store),
+        _evaluation(args, "zero_shot", "--prompts", "configs/prompts/phantom.json"),
+        _evaluation(args, "grounding", "--classes", str(POINTED_AT)),
         (["python", "-m", *subset, "--annotated", "mask", "--positive"], few),
         *(_segmentation(args, few.parent, start) for start in STARTS),
     ]
@@ -102,6 +102,14 @@ def _pretraining(args: argparse.Namespace, store: Path) -> tuple[list[str], Path
     if args.epochs is not None:
         train += ["--max_epochs", str(args.epochs)]
     return ["python", "-m", *train], args.runs / "pretrain" / "demo" / "results.json"
+
+
+def _evaluation(args: argparse.Namespace, stage: str, *options: str) -> tuple[list[str], Path]:
+    """Without any label: zero-shot classification or grounding of the held-out phantoms."""
+    evaluate = ["monai.bundle", "run", "evaluating", "--config_file", f"configs/evaluate_{stage}.yaml"]
+    evaluate += ["--pretrained", str(args.runs / "pretrain" / "demo"), "--dataset_dir", str(args.data)]
+    evaluate += ["--output_root", str(args.runs), "--name", "demo", *options]
+    return ["python", "-m", *evaluate], args.runs / stage / "demo" / "results.json"
 
 
 def _segmentation(args: argparse.Namespace, listed: Path, start: str) -> tuple[list[str], Path]:
@@ -118,32 +126,6 @@ def _segmentation(args: argparse.Namespace, listed: Path, start: str) -> tuple[l
 def _environment() -> dict[str, str]:
     """One thread a core: more of them wait for each other at every convolution."""
     return {"OMP_NUM_THREADS": str(os.cpu_count() or 1), **os.environ}
-
-
-def _gather(runs: Path) -> Path:
-    """Write the figures of the whole demo, in the schema of a run's results."""
-    results = _results(runs / "pretrain" / "demo")
-    for start in STARTS:
-        figures = _results(runs / "segmentation" / f"demo_{start}")["metrics"]
-        results["metrics"][f"dice_pos_{start}"] = figures["dice_pos"]
-    path = runs / "demo" / "results.json"
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(results | {"stage": "demo"}, indent=2) + "\n", encoding="utf-8")
-    return path
-
-
-def _results(run: Path) -> dict[str, Any]:
-    return json.loads((run / "results.json").read_text(encoding="utf-8"))
-
-
-def _table(metrics: Mapping[str, Mapping[str, float | None]]) -> str:
-    """The figures that matter, with their intervals."""
-    lines = ["", f"{'held-out phantoms':36}{'value':>9}   95 % interval"]
-    for title, name in ROWS:
-        entry = metrics[name]
-        interval = f"{entry['low']:.3g} to {entry['high']:.3g}" if entry["low"] is not None else ""
-        lines.append(f"{title:36}{entry['value']:9.3g}   {interval}")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bundle.data.errors import DataError
+from scripts.command import exit_code
+from scripts.preparing.options import multiple_of, positive
 
 __all__ = ["main"]
 
@@ -30,22 +31,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0, or 2 after an error that was printed in one sentence, or 130 after Ctrl-C.
     """
     args = _parse(arguments)
+    return exit_code(lambda: _pack(args), interrupted="the same command goes on where it was")
+
+
+def _pack(args: argparse.Namespace) -> None:
     # Imported here, since every worker process runs this file again and needs none of it.
     from bundle.data.packed import verify_store
     from scripts.packing.store import pack
 
-    try:
-        if args.verify is not None:
-            print(_summary(args.verify, verify_store(args.verify), "contents agree with the manifest"))
-        else:
-            print(_summary(args.out, pack(args), "packed"))
-    except DataError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted: the same command goes on where it was", file=sys.stderr)
-        return 130
-    return 0
+    if args.verify is not None:
+        print(_summary(args.verify, verify_store(args.verify), "contents agree with the manifest"))
+    else:
+        print(_summary(args.out, pack(args), "packed"))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -54,7 +51,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("list", nargs="?", type=Path, help="data list (JSON)")
     parser.add_argument("--out", type=Path, metavar="STORE", help="folder to make")
-    parser.add_argument("--size", type=_side, default=256, help="side of the images in pixels (256)")
+    parser.add_argument("--size", type=multiple_of(8), default=256, help="side of the images in pixels (256)")
     parser.add_argument(
         "--fit", choices=("pad", "stretch"), default="pad", help="keep the aspect (pad) or fill (stretch)"
     )
@@ -62,11 +59,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     tokenizer.add_argument("--tokenizer", metavar="NAME_OR_FOLDER", help="tokenizer to use instead of training one")
     tokenizer.add_argument(
         "--vocab-size",
-        type=_positive,
+        type=positive,
         default=4096,
         help="pieces of the tokenizer trained on the training reports (4096)",
     )
-    parser.add_argument("--max-length", type=_positive, default=256, help="tokens at which reports are cut (256)")
+    parser.add_argument("--max-length", type=positive, default=256, help="tokens at which reports are cut (256)")
     parser.add_argument(
         "--report",
         choices=("sections", "released"),
@@ -74,10 +71,8 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="text of a report: see bundle/transforms/report.py",
     )
     parser.add_argument("--splits", nargs="+", metavar="SPLIT", help="splits to pack (all)")
-    parser.add_argument("--limit", type=_positive, help="pack only the first items of each split")
-    parser.add_argument(
-        "--workers", type=_positive, default=len(os.sched_getaffinity(0)), help="processes (one a core)"
-    )
+    parser.add_argument("--limit", type=positive, help="pack only the first items of each split")
+    parser.add_argument("--workers", type=positive, default=len(os.sched_getaffinity(0)), help="processes (one a core)")
     parser.add_argument(
         "--on-error", choices=("stop", "skip"), default="stop", help="unusable items: stop, or leave out and list them"
     )
@@ -87,20 +82,6 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     if args.verify is None and (args.list is None or args.out is None):
         parser.error("give a data list and --out, or --verify")
     return args
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
-    return value
-
-
-def _side(text: str) -> int:
-    value = _positive(text)
-    if value % 8:
-        raise argparse.ArgumentTypeError(f"must be a multiple of 8, got {text}")
-    return value
 
 
 def _summary(store: Path, manifest: dict[str, Any], verb: str) -> str:

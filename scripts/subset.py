@@ -22,6 +22,8 @@ from bundle.data.labelled import Task, annotation
 from bundle.data.manifest import sha256_file
 from bundle.data.mask_reader import read_mask
 from bundle.data.splits import in_drawn_order
+from scripts.command import exit_code
+from scripts.preparing.options import positive
 
 __all__ = ["main"]
 
@@ -35,17 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what follows `python -m scripts.subset`; the process's own by default.
 
     Returns:
-        Exit code: 0, or 2 when the list can't be used, with one sentence on stderr that says why.
+        Exit code: 0, or 2 when the list can't be used, with one sentence on stderr that says why, or 130 after Ctrl-C.
     """
     args = _parse(arguments)
-    try:
-        datalist = _drawn(args)
-        write_datalist(args.out, datalist)
-    except (DataError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"wrote {args.out}: {args.count} training items, the other splits as in {args.list}")
-    return 0
+    return exit_code(lambda: _write(args), interrupted="no list was written")
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -54,7 +49,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("list", type=Path, metavar="LIST", help="data list (JSON)")
     parser.add_argument("--out", type=Path, required=True, metavar="LIST2", help="list to write")
-    parser.add_argument("--count", type=_positive, required=True, help="training items to draw")
+    parser.add_argument("--count", type=positive, required=True, help="training items to draw")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the draw (default: 0)")
     parser.add_argument(
         "--annotated",
@@ -68,11 +63,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
-    return number
+def _write(args: argparse.Namespace) -> None:
+    write_datalist(args.out, _drawn(args))
+    print(f"wrote {args.out}: {args.count} training items, the other splits as in {args.list}")
 
 
 def _drawn(args: argparse.Namespace) -> dict[str, Any]:
@@ -88,7 +81,7 @@ def _drawn(args: argparse.Namespace) -> dict[str, Any]:
         what = f" with {args.annotated}" if args.annotated else ""
         what += " that show something" if args.positive else ""
         raise DataError(f"{args.list}: the training split has {len(chosen)} items{what}, too few to draw {args.count}")
-    header = {key: value for key, value in datalist.items() if key not in ("subsets", "sha256")}
+    header = {key: value for key, value in datalist.items() if key not in ("subsets", "sha256", "published")}
     items = [{key: item[key] for key in item if key != "subset"} for item in training if item["id"] in chosen]
     draw = {"seed": args.seed, "count": args.count, "source_sha256": sha256_file(args.list)}
     draw |= {"annotated": args.annotated, "positive": args.positive} if args.annotated else {}

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bundle.handlers.atomic import replacing
+from scripts.command import exit_code
 from scripts.tabulating.rows import choose_metrics, csv_table, markdown_table
 from scripts.tabulating.runs import TableError, find_runs
 
@@ -29,15 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: command line, by default that of the process.
 
     Returns:
-        Exit code: 0, or 2 after an error that was printed in one sentence.
+        Exit code: 0, or 2 after an error that was printed in one sentence, or 130 after Ctrl-C.
     """
     args = _parse(arguments)
-    try:
-        _write(args)
-    except (TableError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(lambda: _write(args), (TableError, OSError))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -182,10 +182,10 @@ def test_neither_reports_nor_patients_are_left_by_a_run(run: tuple[ConfigWorkflo
             assert [word for word in private if len(word) > 3 and word.encode() in content] == [], path
 
 
-ATTENTION = "bundle.networks.attention_pool.IdentityAttentionPool"
+ATTENTION = "bundle.networks.attention_pool.AttentionPool"
 MASKS = "bundle.transforms.pseudo_mask"
 LINES: dict[str, dict[str, Any]] = {
-    "identity pooling": {"network_def#pool#_target_": ATTENTION},
+    "pooling of projected values": {"network_def#pool#_target_": ATTENTION},
     "output stride 16": {"image_encoder#output_stride": 16},
     "bilinear area": {"pseudo_mask#area": {"_target_": f"{MASKS}.BilinearQuantileArea", "quantile": 0.85}},
     "guided edges": {"pseudo_mask#edges": {"_target_": f"{MASKS}.GuidedEdges"}},

@@ -48,10 +48,11 @@ FileCheck = Literal["all", "none"] | int
 def check_datalist(datalist: Mapping[str, Any], source: str | os.PathLike[str]) -> None:
     """Refuse a data list that breaks one of the format's rules.
 
-    Ids are unique and no string is empty; no id and no patient is in two splits (a warning says where patients are
-    unknown); subsets are nested; labels, boxes, run-length masks and prompts agree with `classes` and `size`; counts
-    and the sha256 of the sorted ids agree with the header where it has them; paths are relative without `..`.
-    Whether files exist is asked by `load_datalist`. Unknown keys are accepted.
+    Ids are unique and no string is empty; no id, image or patient is in two splits (a warning says where patients are
+    unknown), or as many as the header's `split` declares in `leaks`, for published splits that have some; subsets are
+    nested; labels, boxes, run-length masks and prompts agree with `classes` and `size`; counts and the sha256 of the
+    sorted ids agree with the header where it has them; paths are relative without `..`. Whether files exist is asked by
+    `load_datalist`. Unknown keys are accepted.
 
     Args:
         datalist: the whole list, header and splits.

@@ -14,6 +14,9 @@ _CLASS_KEYS = ("classes", "box_classes", "mask_classes")
 """Header keys of class names: of everything, and those of boxes and of masks where these are other names."""
 
 _LABEL_VALUES = (-1, 0, 1, None)
+# Tuples, since `bool | float` within a function would be made anew for every one of a list's millions of values.
+_NOT_LABELS = (bool, float)
+_NUMBERS = (int, float)
 _ANSWER_TYPES = ("CLOSED", "OPEN")
 
 
@@ -78,7 +81,7 @@ def _check_label(item: Mapping[str, Any], classes: Sequence[str], multilabel: bo
             raise fail(source, item, "label must be one class index, since the header says multilabel false")
         if len(label) != len(classes):
             raise fail(source, item, f"label has {len(label)} values for {len(classes)} classes")
-        if not all(value in _LABEL_VALUES and not isinstance(value, bool | float) for value in label):
+        if not all(value in _LABEL_VALUES and not isinstance(value, _NOT_LABELS) for value in label):
             raise fail(source, item, f"label {label} may hold only -1, 0, 1 and null")
         return
     if multilabel:
@@ -157,7 +160,7 @@ def _is_int(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, _NUMBERS) and not isinstance(value, bool)
 
 
 def _is_class_index(value: Any, classes: Sequence[str]) -> bool:

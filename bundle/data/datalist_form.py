@@ -16,6 +16,7 @@ SPLITS = {"training": "numTraining", "validation": "numValidation", "test": "num
 _VIEWS = ("PA", "AP", "L")
 _TASKS = ("classification", "segmentation", "detection", "grounding", "retrieval", "vqa", "pretrain")
 _HEADER_OBJECTS = ("split", "subsets", "prompts", "sha256")
+_MAY_HOLD_TEXT = (str, dict, list)
 _ITEM_TEXTS = (
     *("id", "image", "mask", "patient", "study", "view", "findings", "impression", "caption"),
     *("group", "phrase", "question", "answer", "answer_type", "qid"),
@@ -109,10 +110,11 @@ def _has_empty_string(value: Any) -> bool:
     if isinstance(value, str):
         return not value.strip()
     if isinstance(value, dict):
-        return any(_has_empty_string(part) for part in value.values())
-    if isinstance(value, list):
-        return any(_has_empty_string(part) for part in value)
-    return False
+        value = value.values()
+    elif not isinstance(value, list):
+        return False
+    # Most parts of large lists are numbers: they are passed over without a call for each.
+    return any(_has_empty_string(part) for part in value if isinstance(part, _MAY_HOLD_TEXT))
 
 
 def _is_texts(value: Any) -> bool:

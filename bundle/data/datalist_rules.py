@@ -9,11 +9,13 @@ from typing import Any
 
 from bundle.data.datalist_form import SPLITS, each_item, fail
 from bundle.data.errors import DataError
+from bundle.data.leaks import find_leaks
 from bundle.data.manifest import ids_sha256
 
 __all__ = ["check_rules", "sha256_of_ids"]
 
 _PATH_KEYS = ("image", "mask")
+_UNSHARED = ("image", "patient")
 
 
 def check_rules(datalist: Mapping[str, Any], source: str) -> None:
@@ -27,7 +29,7 @@ def check_rules(datalist: Mapping[str, Any], source: str) -> None:
         DataError: the first violation found.
     """
     _check_ids(datalist, source)
-    _check_patients(datalist, source)
+    _check_leaks(datalist, source)
     _check_subset_members(datalist, source)
     _check_subset_counts(datalist, source)
     _check_counts(datalist, source)
@@ -58,22 +60,33 @@ def _check_ids(datalist: Mapping[str, Any], source: str) -> None:
         raise DataError(f"{source}: item {repeated}: the id occurs {count} times; ids must be unique")
 
 
-def _check_patients(datalist: Mapping[str, Any], source: str) -> None:
-    joined = datalist.get("split", {}).get("joined", [])
-    person_of = {patient: group[0] for group in joined for patient in group}
-    split_of: dict[str, str] = {}
-    for split in SPLITS:
-        for item in datalist.get(split, ()):
-            if "patient" in item:
-                patient = item["patient"]
-                before = split_of.setdefault(person_of.get(patient, patient), split)
-                if before != split:
-                    raise fail(source, item, f"its patient {patient} is in both {before} and {split}")
+def _check_leaks(datalist: Mapping[str, Any], source: str) -> None:
+    """No image and no patient is in two splits, or as many as the header's `split` declares in `leaks`."""
+    declared = datalist.get("split", {}).get("leaks")
+    if declared is None:
+        _check_members(datalist, source)
+    elif (found := find_leaks(datalist)) != declared:
+        raise DataError(f"{source}: its splits share {found or 'nothing'}, but the header's 'leaks' says {declared}")
     unknown = sum("patient" not in item for item in each_item(datalist))
     if unknown:
         warnings.warn(
             f"{source}: {unknown} items name no patient; a patient in two splits would go unnoticed.", stacklevel=5
         )
+
+
+def _check_members(datalist: Mapping[str, Any], source: str) -> None:
+    joined = datalist.get("split", {}).get("joined", [])
+    person_of = {patient: group[0] for group in joined for patient in group}
+    split_of: dict[tuple[str, str], str] = {}
+    for split in SPLITS:
+        for item in datalist.get(split, ()):
+            for kind in _UNSHARED:
+                if kind not in item:
+                    continue
+                name = person_of.get(item[kind], item[kind]) if kind == "patient" else item[kind]
+                before = split_of.setdefault((kind, name), split)
+                if before != split:
+                    raise fail(source, item, f"its {kind} {item[kind]} is in both {before} and {split}")
 
 
 def _check_subset_members(datalist: Mapping[str, Any], source: str) -> None:

@@ -1,27 +1,31 @@
-"""MIMIC-CXR-JPG with its reports, from the folders as PhysioNet lays them out (credentialed access).
+r"""MIMIC-CXR-JPG with its reports, from the folders as PhysioNet lays them out (credentialed access).
 
 Needed under --root: `files/pNN/pSUBJECT/sSTUDY/DICOM.jpg`, `mimic-cxr-2.0.0-metadata.csv` and
-`mimic-cxr-2.0.0-split.csv` (each as it is or with `.gz`); with --labels also `mimic-cxr-2.0.0-chexpert.csv`. Reports
-are `files/pNN/pSUBJECT/sSTUDY.txt`, under --root or under --reports.
+`mimic-cxr-2.0.0-split.csv` (each as it is or with `.gz`); with --labels or --retrieval-5x200 also
+`mimic-cxr-2.0.0-chexpert.csv`, with --negbio `mimic-cxr-2.0.0-negbio.csv`. Reports are
+`files/pNN/pSUBJECT/sSTUDY.txt`, under --root or under --reports.
+
+    python -m scripts.prepare mimic_cxr --root /data/mimic-cxr-jpg --reports /data/mimic-cxr --out lists/mimic
+    python -m scripts.prepare mimic_cxr --root /data/mimic-cxr-jpg --reports /data/mimic-cxr --out lists/mimic_5x200 \
+        --retrieval-5x200
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
 from tqdm import tqdm
 
 from bundle.data.errors import DataError
-from bundle.data.splits import mark_subsets
 from bundle.transforms.report_sections import extract_sections
+from scripts.preparing.five_by_200 import with_5x200
+from scripts.preparing.official import add_root, image_root, with_images, with_subsets
 from scripts.preparing.table import read_table
 from scripts.preparing.words import count_words
+from scripts.releases.mimic_tables import read_release, read_study_labels
 
 __all__ = ["HELP", "add_arguments", "build"]
 
@@ -29,6 +33,7 @@ HELP = "MIMIC-CXR-JPG with reports, frontal views, official split"
 
 _VIEWS = ("PA", "AP")
 _SPLITS = {"train": "training", "validate": "validation", "test": "test"}
+_PUBLISHED = {"items": 377110, "images": 377110}
 _SECTIONS = ("findings", "impression", "last_paragraph")
 
 
@@ -52,7 +57,7 @@ class _Image(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this data set's options."""
-    parser.add_argument("--root", type=Path, required=True, metavar="DIR", help="folder of MIMIC-CXR-JPG")
+    add_root(parser, "MIMIC-CXR-JPG")
     parser.add_argument("--reports", type=Path, metavar="DIR", help="folder whose 'files' holds the reports")
     parser.add_argument(
         "--sectioned", type=Path, metavar="FILE", help="mimic_cxr_sectioned.csv, read instead of reports"
@@ -63,7 +68,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take the last paragraph where findings and impression are missing",
     )
     parser.add_argument("--min-words", type=int, default=3, help="leave shorter reports out (default: 3)")
-    parser.add_argument("--labels", action="store_true", help="add the CheXpert labels (1, 0, -1 uncertain, null)")
+    labels = parser.add_mutually_exclusive_group()
+    for option, labeller in (("--labels", "CheXpert"), ("--negbio", "NegBio")):
+        labels.add_argument(
+            option,
+            action="store_const",
+            const=labeller.lower(),
+            dest="labeller",
+            help=f"add the labels of {labeller} (1, 0, -1 uncertain, null)",
+        )
+    parser.add_argument(
+        "--retrieval-5x200",
+        action="store_true",
+        help="the test split is 200 images of each of 5 findings, drawn from training, whose patients leave training",
+    )
 
 
 def build(args: argparse.Namespace) -> dict[str, Any]:
@@ -80,14 +98,18 @@ def build(args: argparse.Namespace) -> dict[str, Any]:
     """
     images = _frontal_images(args)
     reports = _sectioned_reports(args.sectioned) if args.sectioned else _read_reports(images, args)
-    classes, labels = _read_labels(args.root) if args.labels else ([], {})
-    kept = [(image, item) for image in images if (item := _item(image, reports, args)) is not None]
+    classes, labels = read_study_labels(args.root, args.labeller) if args.labeller else ([], {})
+    split_of: dict[str, str] = {}
+    items = []
+    for image in images:
+        if (item := _item(image, reports, args)) is not None:
+            split_of[item["id"]] = _SPLITS[str(image.split)]
+            items.append({**item, **({"label": labels[image.study_id]} if image.study_id in labels else {})})
     splits: dict[str, list[dict[str, Any]]] = {name: [] for name in _SPLITS.values()}
-    for image, item in _with_existing_file(kept, args):
-        if image.study_id in labels:
-            item["label"] = labels[image.study_id]
-        splits[_SPLITS[str(image.split)]].append(item)
-    splits["training"], subsets = mark_subsets(splits["training"], seed=args.seed)
+    for item in with_images(items, args.root, args):
+        splits[split_of[item["id"]]].append(item)
+    if args.retrieval_5x200:
+        splits = with_5x200(splits, *read_study_labels(args.root, "chexpert"), args.seed, args.record)
     return {
         "name": "mimic_cxr",
         "task": "pretrain",
@@ -95,17 +117,23 @@ def build(args: argparse.Namespace) -> dict[str, Any]:
         "licence": "PhysioNet Credentialed Health Data License 1.5.0",
         "source": "MIMIC-CXR-JPG 2.0.0, PhysioNet",
         **({"classes": classes, "multilabel": True} if classes else {}),
-        "image_root": args.root.absolute().as_posix(),
-        "split": {"method": "official", "unit": "patient", "leak_checked": True},
-        "subsets": subsets,
-        **splits,
+        "image_root": image_root(args.root),
+        **({"limit": args.limit} if args.limit else {"published": _PUBLISHED}),
+        "split": _describe_split(args),
+        **with_subsets(splits, args.seed),
     }
+
+
+def _describe_split(args: argparse.Namespace) -> dict[str, Any]:
+    if args.retrieval_5x200:
+        return {"method": "retrieval_5x200", "unit": "patient", "seed": args.seed, "leak_checked": True}
+    return {"method": "official", "unit": "patient", "leak_checked": True}
 
 
 def _frontal_images(args: argparse.Namespace) -> list[_Image]:
     columns = ["dicom_id", "subject_id", "study_id", "ViewPosition"]
-    metadata = _read_release(args.root, "metadata", columns)
-    split = _read_release(args.root, "split", ["dicom_id", "split"])
+    metadata = read_release(args.root, "metadata", columns)
+    split = read_release(args.root, "split", ["dicom_id", "split"])
     frontal = metadata[metadata["ViewPosition"].isin(_VIEWS)]
     args.record.drop("view not PA or AP", len(metadata) - len(frontal))
     split_of = dict(zip(split["dicom_id"], split["split"], strict=True))
@@ -117,16 +145,6 @@ def _frontal_images(args: argparse.Namespace) -> list[_Image]:
         else:
             args.record.reject(image.path, "the split file doesn't say train, validate or test for it")
     return images
-
-
-def _read_release(root: Path, name: str, columns: list[str] | None = None) -> pd.DataFrame:
-    plain = root / f"mimic-cxr-2.0.0-{name}.csv"
-    packed = plain.with_name(f"{plain.name}.gz")
-    if not plain.is_file() and not packed.is_file():
-        raise DataError(
-            f"{root}: there is neither {packed.name} nor {plain.name}; --root is the folder that holds them"
-        )
-    return read_table(packed if packed.is_file() else plain, columns)
 
 
 def _sectioned_reports(path: Path) -> dict[str, dict[str, str]]:
@@ -158,16 +176,6 @@ def _read_report(path: str) -> dict[str, str] | None:
     return extract_sections(text)
 
 
-def _read_labels(root: Path) -> tuple[list[str], dict[str, list[int | None]]]:
-    table = _read_release(root, "chexpert")
-    classes = [name for name in table.columns if name not in ("subject_id", "study_id")]
-    labels = {
-        study: [None if value is None else int(float(value)) for value in values]
-        for study, *values in table[["study_id", *classes]].itertuples(index=False)
-    }
-    return classes, labels
-
-
 def _item(image: _Image, reports: dict[str, dict[str, str]], args: argparse.Namespace) -> dict[str, Any] | None:
     if image.study_id not in reports:
         if args.sectioned:
@@ -193,16 +201,3 @@ def _item(image: _Image, reports: dict[str, dict[str, str]], args: argparse.Name
         "view": image.view,
         **{name: " ".join(part.split()) for name, part in text.items()},
     }
-
-
-def _with_existing_file(
-    kept: list[tuple[_Image, dict[str, Any]]], args: argparse.Namespace
-) -> Iterator[tuple[_Image, dict[str, Any]]]:
-    with ThreadPoolExecutor(args.workers) as pool:
-        exist = pool.map(os.path.isfile, (args.root / image.path for image, _ in kept))
-        found = list(tqdm(exist, total=len(kept), desc="looking for images", unit="image", disable=None))
-    for (image, item), there in zip(kept, found, strict=True):
-        if there:
-            yield image, item
-        else:
-            args.record.reject(image.path, f"there is no such file under {args.root}")

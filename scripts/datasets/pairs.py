@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from scripts.preparing.given_split import as_given
+from scripts.preparing.options import add_shares, add_trust_patients
 from scripts.preparing.pair_rows import GUESSES, VIEWS, choose_columns, usable_rows
-from scripts.preparing.record import Record
 from scripts.preparing.table import read_table
 from scripts.preparing.table_rows import (
     TableRow,
@@ -36,11 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sections", action="store_true", help="find findings and impression in the text by headers")
     parser.add_argument("--views", nargs="+", choices=(*VIEWS, _UNKNOWN_VIEW), help="keep only these views")
     parser.add_argument("--min-words", type=int, default=3, help="leave shorter reports out (default: 3)")
-    parser.add_argument("--validation", type=float, default=0.1, help="share for validation (default: 0.1)")
-    parser.add_argument("--test", type=float, default=0.1, help="share for test (default: 0.1)")
-    parser.add_argument(
-        "--trust-patients", action="store_true", help="don't look for the same image under different patients"
-    )
+    add_shares(parser, validation=0.1, test=0.1)
+    add_trust_patients(parser)
 
 
 def build(args: argparse.Namespace) -> dict[str, Any]:
@@ -67,7 +65,7 @@ def build(args: argparse.Namespace) -> dict[str, Any]:
         rows, small = decoded(rows, root, args.workers, args.record)
         joined = join_persons(rows, small)
     if "split" in columns:
-        splits = _by_column(rows, args.record)
+        splits = as_given(rows, args.record)
     else:
         splits = split_by_share(rows, args.validation, args.test, args.seed)
     return {
@@ -89,19 +87,6 @@ def _is_wanted(row: TableRow, args: argparse.Namespace) -> bool:
         args.record.drop(f"report of fewer than {args.min_words} words")
         return False
     return True
-
-
-def _by_column(rows: list[TableRow], record: Record) -> dict[str, list[dict[str, Any]]]:
-    splits: dict[str, list[dict[str, Any]]] = {}
-    split_of: dict[str, str] = {}
-    for row in rows:
-        split = str(row.split)
-        before = split_of.setdefault(row.group, split)
-        if before != split:
-            record.reject(row.where, f"it is in {split}, but an earlier row of its patient {row.group} is in {before}")
-            continue
-        splits.setdefault(split, []).append(row.item)
-    return splits
 
 
 def _how_split(columns: dict[str, str], args: argparse.Namespace) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Boxes from a COCO file, for the images of a table."""
+"""Boxes and outlines from a COCO file, by image."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ __all__ = ["BoxedImage", "CocoBoxes"]
 _ROUNDING = 1.0
 """By how many pixels a box may leave its image before that is more than rounding."""
 
+_PATIENT_KEYS = ("patient_id", "patient", "subject_id")
+
 
 @dataclass(frozen=True)
 class BoxedImage:
@@ -26,12 +28,16 @@ class BoxedImage:
         size: [H, W] that the boxes were drawn on.
         boxes: xyxy in pixels, half-open, of the categories that were chosen.
         labels: for each box the number of its category among those.
+        outlines: for each box its `segmentation` as the file has it, None where it has none.
+        patient: who it is of, where the file's entry has a `patient_id`, `patient` or `subject_id`.
     """
 
     name: str
     size: list[int]
     boxes: list[list[float]]
     labels: list[int]
+    outlines: list[Any]
+    patient: str | None = None
 
 
 class CocoBoxes:
@@ -68,6 +74,11 @@ class CocoBoxes:
         self._by_end = {PurePosixPath(name).name: image for name, image in self._by_name.items()}
         self._ambiguous = {end for end, count in ends.items() if count > 1}
 
+    @property
+    def images(self) -> list[BoxedImage]:
+        """Every image of the file, in its order."""
+        return list(self._by_name.values())
+
     def find(self, image: str) -> BoxedImage | None:
         """The entry of an image: the one with its path, else the one with its file's name.
 
@@ -99,15 +110,13 @@ class CocoBoxes:
 
     def _images(self, content: dict[str, Any], number: dict[int, int]) -> dict[str, BoxedImage]:
         try:
-            images = {
-                image["id"]: BoxedImage(_posix(image["file_name"]), [image["height"], image["width"]], [], [])
-                for image in content["images"]
-            }
+            images = {image["id"]: _without_boxes(image) for image in content["images"]}
             for entry in content["annotations"]:
                 if entry["category_id"] in number:
                     image = images[entry["image_id"]]
                     image.boxes.append(self._corners(entry["bbox"], image))
                     image.labels.append(number[entry["category_id"]])
+                    image.outlines.append(entry.get("segmentation") or None)
         except (KeyError, TypeError) as error:
             raise DataError(f"{self.path}: an image or annotation lacks or misnames {error}") from error
         by_name = {image.name: image for image in images.values()}
@@ -129,6 +138,11 @@ class CocoBoxes:
                 f"of {image.size[1]} x {image.size[0]} pixels"
             )
         return [round(corner, 3) for corner in moved]
+
+
+def _without_boxes(entry: dict[str, Any]) -> BoxedImage:
+    patient = next((str(entry[key]).strip() for key in _PATIENT_KEYS if entry.get(key) is not None), None)
+    return BoxedImage(_posix(entry["file_name"]), [entry["height"], entry["width"]], [], [], [], patient or None)
 
 
 def _posix(name: str) -> str:

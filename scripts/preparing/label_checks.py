@@ -56,14 +56,15 @@ def _disagreement(row: TableRow, size: tuple[int, int], root: Path, mask_classes
     drawn_on = row.item.get("size", size)
     if tuple(drawn_on) != size:
         return f"its boxes were drawn on {drawn_on[0]} x {drawn_on[1]} pixels, but {shown}"
-    if "mask" not in row.item:
-        return None
-    path = root / row.item["mask"]
-    try:
-        values = read_mask(path)
-        split_classes(values, mask_classes, path)
-    except DataError as error:
-        return str(error)
-    if values.shape != size:
-        return f"the mask {path} has {values.shape[0]} x {values.shape[1]} pixels, but {shown}"
+    masks = [(row.item["mask"], mask_classes)] if "mask" in row.item else []
+    masks += [(path, [name]) for name, path in row.item.get("finding_masks", {}).items()]
+    for name, classes in masks:
+        path = root / name
+        try:
+            values = read_mask(path)
+            split_classes(values, classes, path)
+        except DataError as error:
+            return str(error)
+        if values.shape != size:
+            return f"the mask {path} has {values.shape[0]} x {values.shape[1]} pixels, but {shown}"
     return None

@@ -32,6 +32,7 @@ class LabelledRows:
         image: column with the image's path.
         patient: column with the patient.
         mask: column with the mask's path; an empty cell is an image without annotation.
+        class_masks: classes that have a mask each, in a folder of `masks` that has the name of the image's file.
         label: column with the name of the one class that a row belongs to.
         labels: columns with 1, 0, -1 (uncertain) or nothing, one a class.
         classes: the classes that `label` may name.
@@ -46,6 +47,7 @@ class LabelledRows:
     image: str
     patient: str | None = None
     mask: str | None = None
+    class_masks: Sequence[str] = ()
     label: str | None = None
     labels: Sequence[str] = ()
     classes: Sequence[str] = ()
@@ -57,7 +59,7 @@ class LabelledRows:
     @property
     def root(self) -> Path:
         """The folder that holds both images and masks, which items are relative to."""
-        return Path(os.path.commonpath([self.images, self.masks])) if self.mask else self.images
+        return Path(os.path.commonpath([self.images, self.masks])) if self.mask or self.class_masks else self.images
 
     def read(self, table: pd.DataFrame, record: Record) -> Iterator[TableRow]:
         """Turn rows into items.
@@ -84,7 +86,7 @@ class LabelledRows:
             except DataError as error:
                 record.reject(where, str(error))
                 continue
-            if row.item.keys() & {"label", "mask", "boxes"}:
+            if row.item.keys() & {"label", "mask", "finding_masks", "boxes"}:
                 yield row
             else:
                 record.drop("not annotated")
@@ -108,6 +110,13 @@ class LabelledRows:
         if self.mask is not None and cells[self.mask] is not None:
             mask = relative_path(cells[self.mask], self.masks, "mask", "--masks")
             item["mask"] = _from(self.root, self.masks, mask)
+        folder = self.masks / os.path.basename(name)
+        if self.class_masks and folder.is_dir():
+            item["finding_masks"] = {
+                label: _from(self.root, folder, file)
+                for label in self.class_masks
+                if (folder / (file := f"{label.replace(' ', '_')}.png")).is_file()
+            }
         item.update(self._boxes(image, where))
         return TableRow(where, item, group=item.get("patient", name))
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bundle.data.errors import DataError
 from bundle.transforms.report_sections import extract_sections
+from scripts.preparing.given_split import SPLIT_NAMES
 from scripts.preparing.record import Record
 from scripts.preparing.table import find_column
 from scripts.preparing.table_rows import TableRow, check_new, relative_path
@@ -32,17 +33,6 @@ GUESSES = {
 
 VIEWS = ("PA", "AP", "L")
 
-_SPLIT_NAMES = {
-    "train": "training",
-    "training": "training",
-    "val": "validation",
-    "valid": "validation",
-    "validate": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
 _VIEW_OF = {"pa": "PA", "posteroanterior": "PA", "ap": "AP", "anteroposterior": "AP"}
 _VIEW_OF |= dict.fromkeys(("l", "ll", "lat", "lateral", "left lateral"), "L")
 
@@ -153,7 +143,7 @@ def _report(row: dict[str, str | None], sections: bool) -> dict[str, str]:
 
 
 def _split_name(text: str | None) -> str:
-    split = _SPLIT_NAMES.get((text or "").lower())
+    split = SPLIT_NAMES.get((text or "").lower())
     if split is None:
-        raise DataError(f"its split '{text or ''}' is none of {', '.join(_SPLIT_NAMES)}")
+        raise DataError(f"its split '{text or ''}' is none of {', '.join(SPLIT_NAMES)}")
     return split

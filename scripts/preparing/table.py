@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import zlib
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +27,7 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pd.Dat
         Cells stripped of white space around them; empty ones, and the usual words for nothing ("NA", "null"), are None.
 
     Raises:
-        DataError: the file can't be read, is no such table, is empty, or lacks a column.
+        DataError: the file can't be read, is no such table, is empty, is cut off in its last row, or lacks a column.
 
     Example:
         >>> read_table("pairs.csv")["patient_id"].iloc[0]  # doctest: +SKIP
@@ -33,6 +36,8 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pd.Dat
     path = Path(path)
     try:
         table = _read(path)
+    except DataError:
+        raise
     except OSError as error:
         raise DataError(f"{path}: the table can't be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
@@ -71,8 +76,22 @@ def _read(path: Path) -> pd.DataFrame:
     if kind == "parquet":
         return pd.read_parquet(path)
     if kind in ("csv", "tsv"):
-        return pd.read_csv(path, dtype=str, sep="," if kind == "csv" else "\t", encoding="utf-8-sig")
+        separator = "," if kind == "csv" else "\t"
+        _check_last_row(path, separator)
+        return pd.read_csv(path, dtype=str, sep=separator, encoding="utf-8-sig")
     raise DataError(f"{path}: a table must be a .csv, .tsv or .parquet file")
+
+
+def _check_last_row(path: Path, separator: str) -> None:
+    """Refuse a file that ends within a row, as a download does that was cut off; pandas would fill the row up."""
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8-sig", newline="") as file:
+        rows = csv.reader(file, delimiter=separator)
+        columns = len(next(rows, []))
+        last = deque((row for row in rows if row), maxlen=1)
+    if last and len(last[0]) < columns:
+        raise DataError(
+            f"{path}: its last row has {len(last[0])} of {columns} cells; the file was cut off, download it again"
+        )
 
 
 def _as_text(table: pd.DataFrame) -> pd.DataFrame:

@@ -95,6 +95,14 @@ BAD_ITEM = [
     (_list(_item("b"), validation=[_item("a"), _item("b")]) | {"training": [_item("a")]}, "in both training and valid"),
     (_list(_item("b", patient="p"), test=[_item("a", patient="p")]), "its patient p is in both training and test"),
     (
+        _list(_item("b", image="x.png"), validation=[_item("a", image="x.png")]),
+        "its image x.png is in both training and validation",
+    ),
+    (  # the image is named first, whatever else is shared
+        _list(_item("b", image="x.png", patient="p"), test=[_item("a", image="x.png", patient="p")]),
+        "its image x.png is in both training and test",
+    ),
+    (
         _list(_item("b", patient="97"), test=[_item("a", patient="178")], split={"joined": [["178", "97"]]}),
         "its patient 178 is in both training and test",
     ),
@@ -158,3 +166,48 @@ def test_refused_for_an_item(datalist: dict[str, Any], reason: str) -> None:
 def test_unknown_patients_are_warned_of() -> None:
     with pytest.warns(UserWarning, match=r"l\.json: 1 items name no patient"):
         check_datalist(_list(_item(), {"id": "b", "image": "b.png"}), "l.json")
+
+
+LEAK = {"training-test": {"images": 1, "patients": 1}}
+LEAKING = {"training": [_item("a", image="x.png", patient="p")], "test": [_item("b", image="x.png", patient="p")]}
+
+
+@pytest.mark.parametrize(
+    "datalist",
+    [
+        {**LEAKING, "split": {"method": "published", "leaks": LEAK}},
+        {"training": [_item("a")], "test": [_item("b")], "split": {"leaks": {}}},
+    ],
+)
+def test_declared_leaks_pass(datalist: dict[str, Any]) -> None:
+    check_datalist(datalist, "l.json")
+
+
+@pytest.mark.parametrize(
+    ("datalist", "reason"),
+    [
+        (
+            {**LEAKING, "split": {"leaks": {}}},
+            r"its splits share {'training-test': {'images': 1, 'patients': 1}}, but the header's 'leaks' says {}",
+        ),
+        (
+            {**LEAKING, "split": {"leaks": {"training-test": {"images": 1, "patients": 0}}}},
+            r"share {'training-test': {'images': 1, 'patients': 1}}, but .* says .*'patients': 0",
+        ),
+        ({**LEAKING, "split": {"leaks": {"training-validation": LEAK["training-test"]}}}, "training-test.*, but the"),
+        ({**LEAKING, "split": {"leaks": "some"}}, "says some"),
+        (
+            {"training": [_item("a")], "test": [_item("b")], "split": {"leaks": LEAK}},
+            "its splits share nothing, but the header's 'leaks' says {'training-test'",
+        ),
+    ],
+)
+def test_wrongly_declared_leaks_are_refused(datalist: dict[str, Any], reason: str) -> None:
+    with pytest.raises(DataError, match=f"^l.json: .*{reason}"):
+        check_datalist(datalist, "l.json")
+
+
+def test_declared_leaks_excuse_no_repeated_id() -> None:
+    datalist = {"training": [_item("a")], "test": [_item("a")], "split": {"leaks": LEAK}}
+    with pytest.raises(DataError, match="item a: the id is in both training and test"):
+        check_datalist(datalist, "l.json")

@@ -26,9 +26,12 @@ PHRASE = "There is a left pleural effusion."
 DENIED = "There is no left pleural effusion."
 
 
+PROJECTED = {"network_def#pool#_target_": "bundle.networks.attention_pool.AttentionPool"}  # its sources differ
+
+
 @pytest.fixture(scope="module")
 def trained(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, torch.nn.Module]:
-    return pretrained_run(phantom_store, tmp_path_factory.mktemp("runs"))
+    return pretrained_run(phantom_store, tmp_path_factory.mktemp("runs"), PROJECTED)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from scripts.demo import ROWS, main
+from scripts.demo import main
+from scripts.demonstrating.figures import ROWS, table
 
 
 @pytest.mark.slow
@@ -28,9 +29,11 @@ def test_small_demo_from_nothing(tmp_path, capfd):
         gathered["metrics"]
     )
     assert {f"dice_pos_{start}" for start in ("random", "encoder", "encoder_decoder")} <= set(gathered["metrics"])
+    assert {"zero_shot_auc_macro", "side_auc", "pointing_game", "pointing_game_prior"} <= set(gathered["metrics"])
+    assert list((tmp_path / "runs" / "grounding" / "demo" / "pictures").glob("*.png"))
     assert list((tmp_path / "runs" / "pretrain" / "demo" / "pictures").glob("*.png"))
     assert main(arguments) == 0
-    assert capfd.readouterr().out.count("is there already") == 7
+    assert capfd.readouterr().out.count("is there already") == 9
 
 
 def test_a_failing_step_ends_the_demo_with_its_code(tmp_path):
@@ -40,3 +43,13 @@ def test_a_failing_step_ends_the_demo_with_its_code(tmp_path):
     (data / "datalist.json").write_text("{}")
     assert main(["--data", str(data), "--runs", str(tmp_path / "runs")]) == 2
     assert not (tmp_path / "runs" / "demo").exists()
+
+
+def test_the_table_shows_what_is_there(tmp_path):
+    entries = {"pointing_game": {"value": 0.25, "low": 0.2, "high": 0.3}, "side_auc": {"value": 0.5, "low": None}}
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps({"metrics": entries | {"pointing_game_over_prior": {"value": None, "low": None}}}))
+    lines = {line[:38].strip(): line[38:].split() for line in table(path).splitlines()}
+    assert lines["pointing game, no cardiomegaly"] == ["0.25", "0.2", "to", "0.3"]
+    assert lines["left or right, AUC"] == ["0.5"]
+    assert lines["over the prior"] == lines["nodule"] == ["-"]

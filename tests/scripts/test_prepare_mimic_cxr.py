@@ -216,11 +216,12 @@ def test_missing_files_are_skipped_and_listed(release: Path) -> None:
     }
     skipped = pd.read_csv(release.parent / "out" / "skipped.csv")
     assert [
-        (item.rpartition("/")[2], reason.split(" under")[0]) for item, reason in skipped.itertuples(index=False)
+        (item.rpartition("/")[2], reason.split(f" {release}")[0].split(" under")[0])
+        for item, reason in skipped.itertuples(index=False)
     ] == [
         ("0a000000-00000001.jpg", "the split file doesn't say train, validate or test for it"),
         ("68b5c4b1-227d0485.jpg", "there is no report files/p11/p11000011/s51029426.txt"),
-        ("e084de3b-be89b11e.jpg", "there is no such file"),
+        ("item s53189527_e084de3b-be89b11e", "there is no image file"),
     ]
 
 
@@ -236,4 +237,102 @@ def test_missing_tables(release: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "split.csv: there is no column 'split'; the columns are dicom_id, part" in _refused(release, capsys)
     (release / "mimic-cxr-2.0.0-metadata.csv.gz").unlink()
     error = _refused(release, capsys)
-    assert f"{release}: there is neither mimic-cxr-2.0.0-metadata.csv.gz nor mimic-cxr-2.0.0-metadata.csv" in error
+    assert f"{release}: --root holds neither mimic-cxr-2.0.0-metadata.csv.gz nor mimic-cxr-2.0.0-metadata.csv" in error
+
+
+def test_damaged_tables(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = release / "mimic-cxr-2.0.0-chexpert.csv.gz"
+    labels.write_bytes(gzip.compress(LABELS.replace("study_id", "study").encode()))
+    assert "the table of chexpert has no column 'study_id' or no label; it has subject_id, study" in _refused(
+        release, capsys, "--labels"
+    )
+    labels.write_bytes(gzip.compress(LABELS.replace(",-1.0,", ",yes,").encode()))
+    assert "the table of chexpert holds a label that is no number" in _refused(release, capsys, "--labels")
+    split = release / "mimic-cxr-2.0.0-split.csv"
+    split.write_text(split.read_text().rpartition(",")[0])
+    assert "the file was cut off, download it again" in _refused(release, capsys)
+
+
+def test_labels_of_negbio(release: Path) -> None:
+    table = "subject_id,study_id,Edema,Fracture\n10000032,50414267,-1.0,\n"
+    (release / "mimic-cxr-2.0.0-negbio.csv").write_text(table)
+    datalist = _prepare(release, "--negbio")
+    assert datalist["classes"] == ["Edema", "Fracture"]
+    assert [item.get("label") for item in datalist["training"]] == [[-1, None], None, None]
+    with pytest.raises(SystemExit):
+        _prepare(release, "--negbio", "--labels")
+
+
+def test_a_list_before_the_images_are_there(release: Path) -> None:
+    expected = _prepare(release)
+    for image in release.rglob("*.jpg"):
+        image.unlink()
+    assert _prepare(release, "--without-images") == expected
+    assert expected["published"] == {"items": 377110, "images": 377110}
+
+
+FIVE = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
+CLASSES = (*FIVE, "Fracture", "No Finding")
+
+
+def _studies() -> list[tuple[str, str, str, dict[str, float]]]:
+    """Patient, study, split and labels: 203 training studies of each of the five, and some that the rule refuses."""
+    alone = [(f"{n}", name, {name: 1.0, "No Finding": n % 2}) for n, name in enumerate(FIVE * 203, start=10_000_000)]
+    refused: list[tuple[str, str, dict[str, float]]] = [
+        ("20000001", "none", {"No Finding": 1.0}),
+        ("20000002", "two", {"Edema": 1.0, "Atelectasis": 1.0}),
+        ("20000003", "uncertain beside", {"Edema": 1.0, "Fracture": -1.0}),
+        ("20000004", "uncertain", {"Edema": -1.0}),
+        ("20000005", "another", {"Fracture": 1.0}),
+    ]
+    studies = [(patient, "train", labels) for patient, _, labels in alone + refused]
+    studies += [(f"{n}", split, {"Edema": 1.0}) for n, split in ((30000001, "validate"), (30000002, "test"))]
+    return [(patient, f"5{patient}", split, labels) for patient, split, labels in studies]
+
+
+def _large_release(root: Path) -> Path:
+    """Tables only, with reports in a sectioned table; every training study has two images."""
+    root.mkdir()
+    studies = _studies()
+    images = [
+        (p, s, f"{s}-{n}", "AP", split) for p, s, split, _ in studies for n in range(2 if split == "train" else 1)
+    ]
+    table = pd.DataFrame(images, columns=["subject_id", "study_id", "dicom_id", "ViewPosition", "split"])
+    table.drop(columns="split").to_csv(root / "mimic-cxr-2.0.0-metadata.csv", index=False)
+    table[["dicom_id", "split"]].to_csv(root / "mimic-cxr-2.0.0-split.csv", index=False)
+    labels = [{"subject_id": p, "study_id": s, **dict.fromkeys(CLASSES), **found} for p, s, _, found in studies]
+    pd.DataFrame(labels).to_csv(root / "mimic-cxr-2.0.0-chexpert.csv", index=False)
+    report = {"impression": "One two three.", "findings": "", "last_paragraph": "", "comparison": ""}
+    pd.DataFrame([{"study": f"s{s}", **report} for _, s, _, _ in studies]).to_csv(root / "sectioned.csv", index=False)
+    return root
+
+
+def test_retrieval_5x200(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = _large_release(tmp_path / "large")
+    options = ["--sectioned", str(root / "sectioned.csv"), "--without-images", "--retrieval-5x200"]
+    datalist = _prepare(root, *options)
+    label_of = {f"s{study}": labels for _, study, _, labels in _studies()}
+    groups = {name: [item for item in datalist["test"] if item["group"] == name] for name in FIVE}
+    assert {name: len(items) for name, items in groups.items()} == dict.fromkeys(FIVE, 200)
+    assert all(label_of[item["study"]][name] == 1 for name, items in groups.items() for item in items)
+    assert len({item["study"] for item in datalist["test"]}) == 1000  # one image of a study
+    assert len(datalist["training"]) == 2 * (5 * 203 + 5 - 1000)
+    patients = [{item["patient"] for item in datalist[split]} for split in ("training", "test")]
+    assert not patients[0] & patients[1]
+    assert [item["patient"] for item in datalist["validation"]] == ["p30000001"]
+    assert not any("group" in item or "label" in item for item in datalist["training"])
+    assert datalist["filters"] == {
+        "training image of a patient in 5x200": 1000,
+        "image of the official test split, which 5x200 replaces": 1,
+    }
+    assert datalist["split"] == {"method": "retrieval_5x200", "unit": "patient", "seed": 0, "leak_checked": True}
+    assert _prepare(root, *options)["test"] == datalist["test"]
+    assert {item["id"] for item in _prepare(root, *options, "--seed", "1")["test"]} != {
+        item["id"] for item in datalist["test"]
+    }
+    capsys.readouterr()
+    shutil.rmtree(tmp_path / "out")
+    assert "5x200 needs 200 training studies with" in _refused(root, capsys, *options, "--limit", "500")
+    table = (root / "mimic-cxr-2.0.0-chexpert.csv").read_text()
+    (root / "mimic-cxr-2.0.0-chexpert.csv").write_text(table.replace("Edema", "Oedema"))
+    assert "the CheXpert labels have no class 'Edema', only Atelectasis" in _refused(root, capsys, *options)

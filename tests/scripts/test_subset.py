@@ -45,7 +45,9 @@ def source(tmp_path: Path) -> Path:
             item |= {"boxes": [[0, 0, 2, 2]] if number < 25 else [], "size": [8, 8]}
         (tmp_path / "files" / item["image"]).touch()
         training.append({**item, "subset": [10, 100] if number < 3 else [100]})
-    others = [{"id": name, "image": "0.png", "patient": name} for name in ("v", "t")]
+    others = [{"id": name, "image": f"{name}.png", "patient": name} for name in ("v", "t")]
+    for item in others:
+        (tmp_path / "files" / item["image"]).touch()
     path = folder / "list.json"
     header = {"name": "few", "classes": ["a", "b"], "image_root": "../files", "subsets": {"10": {"n": 3}}}
     write_datalist(path, {**header, "training": training, "validation": others[:1], "test": others[1:]})

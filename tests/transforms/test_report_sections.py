@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bundle.transforms.report import extract_sections
@@ -102,8 +102,113 @@ def test_a_report_whose_line_breaks_were_lost() -> None:
     assert extract_sections("") == {}
 
 
-@given(st.text(st.sampled_from("AF():,/-\n\r \tb") | st.characters(), max_size=80))
-def test_nothing_is_invented(report: str) -> None:
+def test_numbers_blanks_and_lists_stay_in_their_section() -> None:
+    report = (
+        " FINDINGS:\n \n 1.  Tube 3.5 cm above the carina.\n 2.  ___ line: unchanged.\n \n"
+        " IMPRESSION:\n \n 1. No change since ___.\n 2. Dr. ___ was called at 10:30.\n"
+    )
+    assert extract_sections(report) == {
+        "findings": "1. Tube 3.5 cm above the carina. 2. ___ line: unchanged.",
+        "impression": "1. No change since ___. 2. Dr. ___ was called at 10:30.",
+    }
+
+
+def test_the_impression_ends_at_recommendation_and_notification() -> None:
+    report = " IMPRESSION: New nodule.\n \n RECOMMENDATION(S):  CT.\n \n NOTIFICATION:  Told by phone.\n"
+    assert extract_sections(report) == {
+        "impression": "New nodule.",
+        "recommendation": "CT.",
+        "notification": "Told by phone.",
+    }
+
+
+def test_findings_and_impression_in_one_is_the_impression() -> None:
+    report = " FINDINGS: Clear.\n IMPRESSION: Old.\n FINDINGS AND IMPRESSION: Mild edema.\n"
+    assert extract_sections(report) == {"findings": "Clear.", "impression": "Mild edema."}
+
+
+def test_no_header_at_all() -> None:
+    assert extract_sections(" FINAL REPORT\n Lungs are clear.\n") == {"preamble": "FINAL REPORT Lungs are clear."}
+    assert extract_sections(" FINAL REPORT\n\n Lungs are clear.\n\n No edema.\n") == {
+        "preamble": "FINAL REPORT",
+        "last_paragraph": "Lungs are clear. No edema.",
+    }
+
+
+def test_the_last_paragraph_is_that_of_the_last_section_with_text() -> None:
+    report = " HISTORY: Cough.\n\n Old.\n COMPARISON: None.\n\n Lungs are clear.\n TECHNIQUE:\n\n"
+    sections = extract_sections(report)
+    assert sections["last_paragraph"] == "Lungs are clear."
+    assert sections["history"] == "Cough. Old."  # only the last one is divided
+    assert "technique" not in sections
+
+
+def test_findings_or_impression_without_text_is_as_if_it_were_missing() -> None:
+    report = " HISTORY: Cough.\n\n Lungs are clear.\n IMPRESSION:\n \n"
+    assert extract_sections(report) == {"history": "Cough.", "last_paragraph": "Lungs are clear."}
+
+
+def test_a_long_line_of_capitals_takes_no_time() -> None:
+    words = "A B" * 100_000
+    assert extract_sections(f"x\n{words}\n{words}: y") == {"preamble": f"x {words}", words.lower(): "y"}
+
+
+_LINES = st.sampled_from(
+    [
+        *(
+            " FINDINGS:",
+            "IMPRESSION: ",
+            " IMPRESSSION:",
+            " FINDINGS AND IMPRESSION: x",
+            " CHEST, TWO VIEWS:",
+            "Findings:",
+        ),
+        *(
+            " RECOMMENDATION(S): b",
+            " WET READ:",
+            " (A",
+            " A):",
+            " 1. Clear.",
+            " ___",
+            "a: b",
+            "AP: 3 cm",
+            "",
+            " ",
+            "\t",
+        ),
+    ]
+)
+_REPORTS = st.lists(
+    _LINES | st.text(st.sampled_from("AF():,/-._1\x0b\x0c\x85\u2028 \tb") | st.characters(), max_size=20)
+)
+_BREAKS = st.sampled_from(["\n", "\r\n", "\r", " ", "\n\n"])
+
+
+@given(_REPORTS, _BREAKS)
+@settings(max_examples=300)
+def test_nothing_is_invented(lines: list[str], line_break: str) -> None:
+    report = line_break.join(lines)
+    words = report.split()
     sections = extract_sections(report)
     assert all(name and text and text == " ".join(text.split()) for name, text in sections.items())
-    assert sum(len(text.replace(" ", "")) for text in sections.values()) <= len("".join(report.split()))
+    assert all(_is_run(text.split(), words) for text in sections.values())
+    assert sum(len(text.split()) for text in sections.values()) <= len(words)
+
+
+@given(_REPORTS)
+@settings(max_examples=300)
+def test_last_paragraph_only_where_findings_and_impression_are_missing(lines: list[str]) -> None:
+    sections = extract_sections("\n".join(lines))
+    assert "last_paragraph" not in sections or not {"findings", "impression"} & sections.keys()
+
+
+@given(_REPORTS)
+def test_line_breaks_of_any_kind_are_the_same(lines: list[str]) -> None:
+    plain = [line.replace("\n", " ").replace("\r", " ") for line in lines]
+    assert extract_sections("\r\n".join(plain)) == extract_sections("\n".join(plain))
+    assert extract_sections("\r".join(plain)) == extract_sections("\n".join(plain))
+
+
+def _is_run(part: list[str], words: list[str]) -> bool:
+    """Whether the words of a part stand in the report one after the other."""
+    return any(words[start : start + len(part)] == part for start in range(len(words) - len(part) + 1))
