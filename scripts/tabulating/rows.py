@@ -16,13 +16,15 @@ HEADLINES = (
     *("dice_pos", "dice_mgca", "dice_empty_mgca", "dice_image", "dice_empty", "hd95_mm"),
     *("auc_macro", "ap_macro", "f1_macro_val", "accuracy", "ece_macro"),
     *("map_40_75", "froc"),
+    *("zero_shot_auc_macro", "side_auc", "pointing_game", "pointing_game_over_prior"),
     *("retrieval_r5_image_to_text", "retrieval_r5_text_to_image"),
 )
 """What is shown of runs that have it, unless metrics are named."""
 
 _SHOWN_OTHERWISE = 5
 _SMALL_IS_GOOD = re.compile(r"loss|error|^ece|^hd\d|distance|rank|skipped|without")
-_BASELINE = re.compile(r"empty|chance|share")  # says something of the list, not of the run
+_BASELINE = re.compile(r"empty|(?<!over_)(chance|prior|random)|share|shuffled|blank_image|oracle")
+"""What says something of the list, or of a control, and not how good the run is."""
 
 
 def choose_metrics(runs: Sequence[Run], asked: Sequence[str] = ()) -> list[str]:

@@ -48,7 +48,12 @@ class Run:
 
     @property
     def start(self) -> str:
-        """The weights that training started from, such as `random`, `imagenet` or `g2d: encoder + decoder`."""
+        """The weights that training started from, such as `random`, `imagenet` or `g2d: encoder + decoder`.
+
+        Of an evaluation without training it is the run that was evaluated.
+        """
+        if isinstance(pretrained := self.config.get("pretrained"), str):
+            return Path(pretrained).name
         weights, parts = self.config.get("start"), self.config.get("start_parts")
         if not (isinstance(weights, str) and isinstance(parts, list) and parts):
             return str(self.config.get("image_weights") or "random")

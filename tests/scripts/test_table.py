@@ -235,3 +235,21 @@ def test_what_is_not_there_is_named(runs: Path, tmp_path: Path, capsys: pytest.C
     for arguments, said in cases.items():
         assert main(list(arguments)) == 2
         assert said in capsys.readouterr().err
+
+
+def test_an_evaluation_starts_from_what_it_evaluates_and_controls_win_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("a", 0.3), ("b", 0.2)):
+        metrics = {
+            "pointing_game": entry(value),
+            "pointing_game_prior": entry(value / 2),
+            "pointing_game_over_prior": entry(2 + value),
+        }
+        write_run(tmp_path / name, metrics, {"name": name, "pretrained": f"runs/pretrain/{name}_30"}, stage="grounding")
+    names = ["pointing_game", "pointing_game_prior", "pointing_game_over_prior"]
+    assert main([str(tmp_path), "--metrics", ",".join(names)]) == 0
+    first, second = rows(capsys.readouterr().out)[-2:]
+    assert (first[1], second[1]) == ("a_30", "b_30")
+    assert [cell.startswith("**") for cell in first[-3:]] == [True, False, True]
+    assert not any("**" in cell for cell in second)
