@@ -11,6 +11,9 @@ from workflows import TINY_TEXT, workflow
 
 SMALL = {**TINY_TEXT, "pa_start_step": 3, "thin_reports": None, "decoder_channels": [16, 8, 8, 8]}
 
+PROJECTED = {"network_def#pool#_target_": "bundle.networks.attention_pool.AttentionPool"}
+"""With projected values the sources `proj` and `value` differ."""
+
 
 def pretrained_run(
     store: Path, output: Path, values: Mapping[str, Any] | None = None, epochs: int = 1

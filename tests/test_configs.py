@@ -23,6 +23,9 @@ STAGES = {
 }
 """Configs that run by themselves, and ids that each has."""
 
+ADAPTOR = ("pretrain", "method_adaptor")
+ADAPTED = ("train", "train_classification", "adapted_classification")
+
 BASES: dict[str, list[tuple[str, ...]]] = {
     "multi_gpu": [("pretrain",), ("train",)],
     "train_classification": [("train",)],
@@ -38,6 +41,21 @@ BASES: dict[str, list[tuple[str, ...]]] = {
     **{f"fraction_{percent}": [("train",)] for percent in (1, 10, 100)},
     **{f"protocol_{name}": [("train",)] for name in ("mgca", "medklip")},
     **{path.stem: [("pretrain",), ("train",)] for path in CONFIGS.glob("backbone_*.yaml")},
+    **{f"encoder_{name}": [ADAPTOR, ADAPTED] for name in ("dinov2_s14", "dinov2_b14", "rad_dino", "resnet50")},
+    "encoder_autoencoder": [ADAPTOR, ADAPTED, ("train", "adapted_segmentation", "adapted_segmentation_autoencoder")],
+    **{f"adaptor_{name}": [ADAPTOR] for name in ("tokens", "from_images")},
+    "demo_adaptor": [(*ADAPTOR, "demo")],
+    "demo_adapted": [
+        ("train", "train_classification", "linear_cached", "adapted_classification", "adapted_cached", "demo")
+    ],
+    "adapted_classification": [("train", "train_classification")],
+    "adapted_cached": [("train", "train_classification", "linear_cached", "adapted_classification")],
+    "head_linear": [ADAPTED],
+    "adapted_segmentation": [("train",)],
+    **{f"adapted_segmentation_{name}": [("train", "adapted_segmentation")] for name in ("autoencoder", "unet")},
+    "adapted_tokens": [ADAPTED, ("train", "adapted_segmentation")],
+    **{f"baseline_{name}": [ADAPTED, ("train", "adapted_segmentation")] for name in ("no_adaptor", "random_adaptor")},
+    "baseline_projection": [ADAPTOR, ADAPTED, ("train", "adapted_segmentation")],
 }
 """What each overlay is merged onto; of those that aren't here it is pretrain.yaml."""
 

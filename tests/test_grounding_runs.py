@@ -20,7 +20,7 @@ import torch.multiprocessing as mp
 import yaml
 from bright_model import BrightModel
 from monai.bundle import ConfigWorkflow
-from pretrained import pretrained_run
+from pretrained import PROJECTED, pretrained_run
 from supervised_runs import edited_list, items_of, results_of
 from torch.nn import functional as F
 from workflows import CONFIGS, started
@@ -64,7 +64,7 @@ def evaluated(run: Path | str, lists: Path, output: Path, values: Mapping[str, A
 
 @pytest.fixture(scope="module")
 def run(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return pretrained_run(phantom_store, tmp_path_factory.mktemp("runs"))[0]
+    return pretrained_run(phantom_store, tmp_path_factory.mktemp("runs"), PROJECTED)[0]
 
 
 @pytest.fixture(scope="module")

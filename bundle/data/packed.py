@@ -103,12 +103,26 @@ class PackedDataset(Dataset[dict[str, Any]]):
         Raises:
             IndexError: an index is outside the split.
         """
+        rows, lengths = self._checked(indices)
+        order = np.argsort(lengths, kind="stable")
+        return self._batch(rows[order], lengths[order])
+
+    def reports(self, indices: Sequence[int]) -> dict[str, Any]:
+        """`input_ids`, `attention_mask`, `sentence` and `lengths` of the rows `indices`, in their order; no images.
+
+        Raises:
+            IndexError: an index is outside the split, or there is none.
+        """
+        rows, lengths = self._checked(indices)
+        return {**self._tokens(rows, lengths), "lengths": lengths.tolist()}
+
+    def _checked(self, indices: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers, and the lengths of their reports."""
         rows = np.asarray(indices, np.int64)
         if rows.size == 0 or rows.min() < 0 or rows.max() >= len(self):
             raise IndexError(f"rows must be in 0..{len(self) - 1} and at least one, got {list(indices)}")
-        lengths = np.minimum(self._arrays["offsets"][rows + 1] - self._arrays["offsets"][rows], self.max_length)
-        order = np.argsort(lengths, kind="stable")
-        return self._batch(rows[order], lengths[order])
+        packed = self._arrays["offsets"][rows + 1] - self._arrays["offsets"][rows]
+        return rows, np.minimum(packed, self.max_length)
 
     def _batch(self, rows: np.ndarray, lengths: np.ndarray) -> dict[str, Any]:
         arrays, items = self._arrays, self.items

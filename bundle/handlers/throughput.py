@@ -107,7 +107,7 @@ def peak_memory_gib(device: torch.device | None) -> float:
 
 def _items(batch: Any) -> int:
     """Number of items of a batch that is one dict or, decollated, one dict an item."""
-    return len(batch["image"]) if isinstance(batch, Mapping) else len(batch)
+    return len(next(iter(batch.values()))) if isinstance(batch, Mapping) else len(batch)
 
 
 def _processes() -> int:

@@ -20,6 +20,7 @@ __all__ = ["PretrainingRun"]
 
 _WEIGHTS = "models/model.safetensors"
 _TOKENIZER = "models/tokenizer"
+_SAVED, _TRAINED = "saved_network", "network_def"
 _NO_VALUES = ("model_type", "architectures", "transformers_version", "_name_or_path")
 
 
@@ -49,8 +50,7 @@ class PretrainingRun:
                 )
         self.config: dict[str, Any] = dict(ConfigParser.load_config_file(self.folder / "config.yaml"))
         self.card = read_card(self.folder / _WEIGHTS)
-        definition = self.config.get("network_def")
-        if not isinstance(definition, Mapping) or "text_encoder" not in definition or "tokenizer" not in self.card:
+        if "text_encoder" not in self._definition() or "tokenizer" not in self.card:
             raise WeightsError(
                 f"{folder}: the network of this run has no text encoder; give a run of configs/pretrain.yaml."
             )
@@ -76,7 +76,7 @@ class PretrainingRun:
             WeightsError: if weights and config do not fit.
         """
         parser = ConfigParser(self._standalone(precision))
-        network = parser.get_parsed_content("network_def")
+        network = parser.get_parsed_content(_SAVED if _SAVED in self.config else _TRAINED)
         load_weights(network, self.folder / _WEIGHTS)
         return network.eval().requires_grad_(False)
 
@@ -97,6 +97,13 @@ class PretrainingRun:
             raise DataError(f"tokenizer {place}: is not the one that {self.folder} was trained with")
         return tokenizer
 
+    def _definition(self) -> Mapping[str, Any]:
+        """The config of the network that was saved, references to other ids followed."""
+        definition: Any = f"@{_SAVED}" if _SAVED in self.config else f"@{_TRAINED}"
+        while isinstance(definition, str) and definition.startswith("@"):
+            definition = self.config.get(definition[1:])
+        return definition if isinstance(definition, Mapping) else {}
+
     def _standalone(self, precision: str) -> dict[str, Any]:
         """The config with everything in it replaced that would read the store or download weights."""
         config = copy.deepcopy(self.config)
@@ -105,8 +112,9 @@ class PretrainingRun:
             "image_weights": None,
             "precision": precision,
         }
-        if isinstance(config.get("image_encoder"), dict):
-            config["image_encoder"]["weights"] = None
+        for name in ("image_encoder", "frozen_image", "frozen_text"):
+            if isinstance(config.get(name), dict) and "weights" in config[name]:
+                config[name]["weights"] = None
         values = self.card.get("text_encoder") or {}
         if values.get("model_type") == "bert":  # of others the configuration alone builds nothing: they are loaded
             config["text_source"] = _bert_values(values)

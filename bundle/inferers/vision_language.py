@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bundle.data.errors import DataError
 from bundle.data.radiograph_reader import read_radiograph
@@ -25,12 +24,12 @@ _AT_ONCE = 32  # images or texts
 
 
 class VisionLanguageModel(nn.Module):
-    """A trained G2D with all that its inputs go through: fitting, normalisation, tokenizer, precision.
+    """A trained network with all that its inputs go through: fitting, normalisation, tokenizer, precision.
 
     Nothing is trained: the network stays in eval mode, and its parameters have no gradients.
 
     Args:
-        network: a `bundle.networks.g2d.G2D`.
+        network: a `bundle.networks.g2d.G2D`, or what has its `encode_image`, `embed_image` and `encode_text`.
         tokenizer: the one it was trained with.
         image_size: S, side in px of what the network reads.
         fitted_size: side in px that radiographs are fitted to before their central S x S is cut out, as in
@@ -151,8 +150,8 @@ class VisionLanguageModel(nn.Module):
         """All that the network makes of normalised images `[B, 1, S, S]`.
 
         Returns:
-            `image_embedding` `[B, D]` of length 1, fp32; `attention` `[B, heads, h, w]`; and, where the network has a
-            decoder, its `logits` `[B, 1, S, S]`.
+            `image_embedding` `[B, D]` of length 1, fp32; of a G2D also `attention` `[B, heads, h, w]` and, where it has
+            a decoder, its `logits` `[B, 1, S, S]`.
         """
         return self._call(image, self.network.encode_image)
 
@@ -160,14 +159,15 @@ class VisionLanguageModel(nn.Module):
         """Patches `[B, D, h, w]` of normalised images `[B, 1, S, S]`, fp32, not of length 1.
 
         Returns:
-            The patches as projected, and the same sent down the pool's value path.
+            The patches as projected, and the same sent down the pool's value path; of other networks whatever their
+            `encode_patches` gives for these.
         """
         projected, values = self._call(image, self.network.encode_patches)
         return projected.float(), values.float()
 
     def embed(self, image: Tensor) -> Tensor:
         """Embed normalised images `[B, 1, S, S]` without decoding: `[B, D]` of length 1, fp32."""
-        return self._call(image, self._pooled)
+        return self._call(image, self.network.embed_image)
 
     def embed_images(self, images: Tensor) -> Tensor:
         """Embed uint8 images `[B, 1, S, S]`, as `load` makes them: `[B, D]` of length 1, fp32, on the device."""
@@ -222,7 +222,3 @@ class VisionLanguageModel(nn.Module):
         ids = torch.tensor([[*ids, *[filler] * (lengths[-1] - len(ids))] for ids in tokens], device=self.device)
         attention_mask = (torch.arange(lengths[-1]) < torch.tensor(lengths)[:, None]).long().to(self.device)
         return self._call(ids, self.network.encode_text, attention_mask, lengths)
-
-    def _pooled(self, image: Tensor) -> Tensor:
-        patches, _ = self.network.encode_patches(image)
-        return F.normalize(self.network.pool(patches)[0].float(), dim=-1)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bundle.networks.freezing import FreezableNetwork
+from bundle.networks.full_precision import FullPrecisionLinear
 from bundle.networks.image_encoder import ImageEncoder
 
 __all__ = ["Classifier"]
@@ -37,7 +37,7 @@ class Classifier(FreezableNetwork):
     def __init__(self, image_encoder: ImageEncoder, classes: int) -> None:
         super().__init__()
         self.image_encoder = image_encoder
-        self.head = _FullPrecisionLinear(image_encoder.channels[-1], classes)
+        self.head = FullPrecisionLinear(image_encoder.channels[-1], classes)
 
     def features(self, image: Tensor) -> Tensor:
         """Encode: radiographs `[B, 1, H, W]`, normalised, to `[B, C]`, fp32."""
@@ -57,16 +57,6 @@ class Classifier(FreezableNetwork):
         if self.training and maps[0].requires_grad:
             features = features + _idle(maps[:-1])
         return self.head(features)
-
-
-class _FullPrecisionLinear(nn.Linear):
-    """A linear layer that autocast leaves alone."""
-
-    def forward(self, features: Tensor) -> Tensor:
-        kind = features.device.type
-        reduces = torch.amp.is_autocast_available(kind)
-        with torch.autocast(kind, enabled=False) if reduces else nullcontext():
-            return super().forward(features.float())
 
 
 def _average(last: Tensor) -> Tensor:

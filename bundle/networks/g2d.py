@@ -82,6 +82,11 @@ class G2D(nn.Module):
         hidden = self.text_encoder(input_ids, attention_mask, lengths)
         return F.normalize(self.text_projection(hidden).float(), dim=-1)
 
+    def embed_image(self, image: Tensor) -> Tensor:
+        """Embed radiographs `[B, 1, H, W]` without decoding: `[B, D]` of length 1, fp32."""
+        pooled, _ = self.pool(self.image_projection(self.image_encoder(image)[-1]))
+        return F.normalize(pooled.float(), dim=-1)
+
     def encode_patches(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Patches `[B, D, h, w]` of radiographs `[B, 1, H, W]`: as projected, and sent down the pool's value path."""
         patches = self.image_projection(self.image_encoder(image)[-1])

@@ -66,6 +66,17 @@ def test_a_batch_by_hand(store: Path) -> None:
         assert np.array_equal(batch["body"][place, 0], body_of(number))
 
 
+def test_reports_come_without_images_in_the_order_asked_for(store: Path) -> None:
+    dataset = PackedDataset(store, "training", max_length=5)
+    reports = dataset.reports([4, 1])
+    assert reports["lengths"] == [5, 3]
+    assert reports["input_ids"].tolist() == [[2, 410, 411, 412, 3], [2, 110, 3, 0, 0]]
+    assert reports["attention_mask"].tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]
+    assert set(reports) == {"input_ids", "attention_mask", "sentence", "lengths"}
+    with pytest.raises(IndexError, match=r"rows must be in 0\.\."):
+        dataset.reports([99])
+
+
 def test_types_are_those_that_training_reads(store: Path) -> None:
     batch = PackedDataset(store, "training").__getitems__([2, 0])
     types = {name: value.dtype for name, value in batch.items() if isinstance(value, torch.Tensor)}

@@ -109,3 +109,42 @@ def test_two_processes_equal_one_on_the_joined_batch(tmp_path):
         assert mean.item() == pytest.approx(loss.item(), abs=1e-6)
         for name, parameter in network.named_parameters():
             torch.testing.assert_close(grads[name], parameter.grad, rtol=1e-5, atol=1e-6)
+
+
+def logits_of_code(pairs: dict[str, torch.Tensor], scale: float) -> torch.Tensor:
+    """Rows are texts, columns are images."""
+    return scale * pairs["text_embedding"] @ pairs["image_embedding"].T
+
+
+def test_adaptors_weights_by_direction():
+    """0.75 of its code belongs to rows: each text picks its image."""
+    pairs, own = embeddings(6), torch.arange(6)
+    logits = logits_of_code(pairs, 14.28)
+    expected = 0.75 * F.cross_entropy(logits, own) + 0.25 * F.cross_entropy(logits.T, own)
+    loss = ContrastiveLoss(None, image_to_text=0.25, text_to_image=0.75)
+    assert loss(pairs | {"logit_scale": torch.tensor(14.28)}).item() == pytest.approx(expected.item(), rel=1e-6)
+    reverse = ContrastiveLoss(None, image_to_text=0.75, text_to_image=0.25)
+    assert reverse(pairs | {"logit_scale": torch.tensor(14.28)}).item() != pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_half_and_half_is_clips_symmetric_loss():
+    pairs, own = embeddings(6), torch.arange(6)
+    logits = logits_of_code(pairs, 1 / 0.07)
+    symmetric = (F.cross_entropy(logits, own) + F.cross_entropy(logits.T, own)) / 2
+    assert ContrastiveLoss(image_to_text=0.5, text_to_image=0.5)(pairs).item() == pytest.approx(symmetric.item())
+    learned = ContrastiveLoss(None)(pairs | {"logit_scale": torch.tensor(1 / 0.07)})
+    assert learned.item() == pytest.approx(symmetric.item())
+
+
+def test_a_learned_scale_gets_its_gradient():
+    pairs = embeddings(4)
+    scale = torch.tensor(10.0, requires_grad=True)
+    loss = ContrastiveLoss(None)
+    loss(pairs | {"logit_scale": scale}).backward()
+    high, low = (loss(pairs | {"logit_scale": torch.tensor(value)}).item() for value in (10.01, 9.99))
+    assert scale.grad.item() == pytest.approx((high - low) / 0.02, rel=1e-3)
+
+
+def test_a_missing_scale_is_named():
+    with pytest.raises(KeyError, match="no `logit_scale`; give `temperature`"):
+        ContrastiveLoss(None)(embeddings(2))

@@ -14,7 +14,7 @@ import pydicom
 import pytest
 import torch
 from PIL import Image
-from pretrained import pretrained_run
+from pretrained import PROJECTED, pretrained_run
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
@@ -24,9 +24,6 @@ from scripts.asking.overlay import Seen, draw_overlays
 
 PHRASE = "There is a left pleural effusion."
 DENIED = "There is no left pleural effusion."
-
-
-PROJECTED = {"network_def#pool#_target_": "bundle.networks.attention_pool.AttentionPool"}  # its sources differ
 
 
 @pytest.fixture(scope="module")
