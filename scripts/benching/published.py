@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from PIL import Image
@@ -10,7 +12,17 @@ from skimage.transform import resize
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["PixelQuantileArea", "prepare_dicom", "prepare_jpeg"]
+from bundle.networks.unet import PyramidDecoder
+
+__all__ = ["PixelQuantileArea", "UpsamplingDecoder", "prepare_dicom", "prepare_jpeg"]
+
+
+class UpsamplingDecoder(PyramidDecoder):
+    """The same decoder in the published steps: enlarge the map, concatenate, convolve."""
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Decode a pyramid of maps, finest first, to logits `[B, out_channels, H, W]`."""
+        return self.head(self.decoder(list(features), len(features) - 1))
 
 
 class PixelQuantileArea:

@@ -32,6 +32,7 @@ _AS_PUBLISHED: dict[str, Any] = {
     "network": "$@network_def.to(@device)",  # not channels_last
     "trained_parameters": "$list(@network.parameters())",  # the frozen ones, too
     "optimizer::fused": None,
+    "network_def::decoder::_target_": "scripts.benching.published.UpsamplingDecoder",
     "pseudo_mask::area": {"_target_": "scripts.benching.published.PixelQuantileArea"},
     "train::dataset::lengths_known": False,  # so all positions are computed, padding or not
     "train::handlers": ["@clock"],  # the gradient is not measured

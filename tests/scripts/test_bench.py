@@ -26,7 +26,7 @@ from scripts.benching.films import write_films
 from scripts.benching.lengths import report_lengths
 from scripts.benching.memory import Peak
 from scripts.benching.pairs import SyntheticPairs
-from scripts.benching.published import PixelQuantileArea, prepare_dicom, prepare_jpeg
+from scripts.benching.published import PixelQuantileArea, UpsamplingDecoder, prepare_dicom, prepare_jpeg
 from scripts.benching.report import data_report, pretrain_report
 from scripts.benching.variants import BASELINE, VARIANTS, Settings, Step, build_step
 
@@ -115,6 +115,7 @@ def test_the_baseline_runs_as_published(steps: dict[str, Step]) -> None:
     assert not group["fused"]
     area = trainer.loss_function.terms["pseudo_segmentation"].pseudo_mask.area
     assert isinstance(area, PixelQuantileArea)
+    assert isinstance(network.decoder, UpsamplingDecoder)
     assert trainer.inferer.dtype is None
 
 
