@@ -100,7 +100,7 @@ def _pretraining(args: argparse.Namespace, store: Path) -> tuple[list[str], Path
     train = ["monai.bundle", "run", "training", "--config_file", str(list(PRETRAINING))]
     train += ["--dataset_dir", str(store), "--output_root", str(args.runs)]
     if args.epochs is not None:
-        train += ["--max_epochs", str(args.epochs)]
+        train += ["--max_epochs", str(args.epochs), "--val_interval", str(args.epochs)]
     return ["python", "-m", *train], args.runs / "pretrain" / "demo" / "results.json"
 
 
