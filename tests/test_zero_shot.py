@@ -65,17 +65,17 @@ def evaluated(run: Path, phantoms: Path, tmp_path_factory: pytest.TempPathFactor
     calls = {"images": 0, "texts": 0}
     with zero_shot(run, phantoms, output) as made:
         network = made.parser.get_parsed_content("model").network
-        patches, encode_text = network.encode_patches, network.encode_text
+        embed_image, encode_text = network.embed_image, network.encode_text
 
         def counting_images(image: torch.Tensor) -> Any:
             calls["images"] += len(image)
-            return patches(image)
+            return embed_image(image)
 
         def counting_texts(ids: torch.Tensor, *others: Any) -> Any:
             calls["texts"] += len(ids)
             return encode_text(ids, *others)
 
-        network.encode_patches, network.encode_text = counting_images, counting_texts
+        network.embed_image, network.encode_text = counting_images, counting_texts
         made.run()
     return output / "zero_shot" / "zero_shot", calls
 
@@ -135,13 +135,13 @@ def test_more_classes_take_no_more_encoding(run: Path, phantoms: Path) -> None:
     """What a class costs beside its prompts: a few dot products."""
     paths = [item["image"] for item in labelled_items(phantoms / "datalist.json", "test", "classification")]
     model = VisionLanguageModel.from_run(run, device="cpu")
-    counted, patches = [0], model.network.encode_patches
+    counted, embed_image = [0], model.network.embed_image
 
     def counting(image: torch.Tensor) -> Any:
         counted[0] += len(image)
-        return patches(image)
+        return embed_image(image)
 
-    model.network.encode_patches = counting
+    model.network.embed_image = counting
     findings = CONFIGS / "prompts" / "findings.json"
     images = []
     for count in (1, 14):
