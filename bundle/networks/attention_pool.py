@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["AttentionPool", "IdentityAttentionPool"]
+__all__ = ["AttentionPool", "IdentityAttentionPool", "PlacedAttentionPool"]
 
 
 class _Attention(nn.Module):
@@ -44,11 +44,16 @@ class _Attention(nn.Module):
         return ((q @ k.transpose(-2, -1)).float() / q.shape[-1] ** 0.5).softmax(-1)
 
     def _positions_at(self, size: Sequence[int]) -> Tensor:
+        return torch.cat([self.positions[:1], self.resized(self.positions[1:], size)])
+
+    def resized(self, table: Tensor, size: Sequence[int]) -> Tensor:
+        """What is learned for each patch `[h w, D]`, for a map of another size: `[H W, D]`."""
         if tuple(size) == self.size:
-            return self.positions
-        grid = self.positions[1:].T.unflatten(1, self.size)[None]
-        grid = F.interpolate(grid, size=tuple(size), mode="bicubic", align_corners=False)
-        return torch.cat([self.positions[:1], grid[0].flatten(1).T])
+            return table
+        grid = F.interpolate(
+            table.T.unflatten(1, self.size)[None], size=tuple(size), mode="bicubic", align_corners=False
+        )
+        return grid[0].flatten(1).T
 
 
 class AttentionPool(_Attention):
@@ -120,3 +125,22 @@ class IdentityAttentionPool(_Attention):
     def patch_values(self, patches: Tensor) -> Tensor:
         """Return the patches `[B, D, h, w]` as they are: they already share the space of the pooled vector."""
         return patches
+
+
+class PlacedAttentionPool(IdentityAttentionPool):
+    """Pool patches together with a learned vector of their place: the result says what is there, and where.
+
+    Places enter the pooled vector alone. A phrase is compared with patches as they are, so that its map shows no place
+    that the patch itself does not. Without places a network learns sides late: the mean of the patches knows left from
+    right only as far as each patch does. Arguments as in `AttentionPool`.
+    """
+
+    def __init__(self, width: int, heads: int, size: Sequence[int], inner_width: int | None = None) -> None:
+        super().__init__(width, heads, size, inner_width)
+        self.places = nn.Parameter(torch.randn(self.size[0] * self.size[1], width) / width**0.5)
+
+    def forward(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """Pool a map `[B, D, h, w]` to a vector `[B, D]`, with the attention `[B, heads, h, w]`, fp32."""
+        pooled, attention = super().forward(patches)
+        places = self.resized(self.places, patches.shape[-2:]).to(patches.dtype)
+        return pooled + attention.mean(1).flatten(1).to(patches.dtype) @ places, attention

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from bundle.networks.attention_pool import AttentionPool, IdentityAttentionPool
+from bundle.networks.attention_pool import AttentionPool, IdentityAttentionPool, PlacedAttentionPool
 
 
 def count(module: torch.nn.Module) -> int:
@@ -50,6 +50,17 @@ def test_identity_pools_the_patches_themselves():
     torch.testing.assert_close(pool(constant)[0][0], torch.arange(8.0))
 
 
+def test_places_enter_the_vector_and_not_the_map():
+    pool = PlacedAttentionPool(8, 2, (4, 4))
+    patches = torch.randn(3, 8, 4, 4)
+    pooled, attention = pool(patches)
+    placed = patches + pool.places.T.unflatten(1, (4, 4))
+    torch.testing.assert_close(pooled, (placed * attention.mean(1, keepdim=True)).sum((-2, -1)))
+    assert pool.patch_values(patches) is patches
+    mirrored, _ = pool(patches.flip(-1))
+    assert not torch.allclose(mirrored, pooled), "left is not right"
+
+
 def test_value_path_of_one_patch_is_what_full_attention_to_it_would_pool():
     pool = AttentionPool(8, 2, (2, 2))
     patches = torch.randn(1, 8, 2, 2)
@@ -58,7 +69,7 @@ def test_value_path_of_one_patch_is_what_full_attention_to_it_would_pool():
     torch.testing.assert_close(values[0, :, 1, 0], pool.final(pool.output(pool.value(token))))
 
 
-@pytest.mark.parametrize("form", [AttentionPool, IdentityAttentionPool])
+@pytest.mark.parametrize("form", [AttentionPool, IdentityAttentionPool, PlacedAttentionPool])
 def test_every_parameter_gets_a_gradient_and_other_sizes_interpolate_positions(form):
     pool = form(8, 2, (4, 4))
     pooled, attention = pool(torch.randn(2, 8, 6, 5))
