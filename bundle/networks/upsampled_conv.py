@@ -8,9 +8,6 @@ from torch.nn import functional as F
 
 __all__ = ["conv_of_upsampled"]
 
-_SPREAD = ((0.0, 0.0, 1.0, 1.0), (0.0, 1.0, 1.0, 0.0), (1.0, 1.0, 0.0, 0.0))
-"""In one dimension: which of the 4 weights of a transposed convolution each of the 3 weights takes part in."""
-
 
 def conv_of_upsampled(coarse: Tensor, skip: Tensor | None, weight: Tensor) -> Tensor:
     """The 3x3 convolution, padding 1, of a skip connection and a map upsampled to it (nearest, by 2), concatenated.
@@ -29,7 +26,10 @@ def conv_of_upsampled(coarse: Tensor, skip: Tensor | None, weight: Tensor) -> Te
         padding=1)`.
     """
     start = 0 if skip is None else skip.shape[1]
-    rows = weight.new_tensor(_SPREAD)
+    # In one dimension: which of the 4 weights of a transposed convolution each of the 3 weights takes part in. Made on
+    # the device: numbers of the host would have to be waited for in every step.
+    last_first = torch.eye(3, device=weight.device, dtype=weight.dtype).flip(0)
+    rows = F.pad(last_first, (1, 0)) + F.pad(last_first, (0, 1))
     spread = torch.einsum("ap,bq,ocab->copq", rows, rows, weight[:, start:])
     kernel = spread.contiguous(memory_format=torch.channels_last)
     upsampled = F.conv_transpose2d(coarse, kernel, stride=2, padding=1)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bundle.data.splits import split_by_group
-from scripts.preparing.official import with_images, with_subsets
+from scripts.preparing.official import person_of, with_images, with_subsets
 
 __all__ = ["Assigned", "as_splits", "assign_evenly", "describe_published", "present"]
 
@@ -30,7 +30,7 @@ def assign_evenly(items: Sequence[dict[str, Any]], validation: float, test: floa
     Raises:
         DataError: there are too few patients.
     """
-    groups = [str(item.get("patient", item["image"])) for item in items]
+    groups = [person_of(item) for item in items]
     return list(zip(split_by_group(groups, validation, test, seed) if items else (), items, strict=True))
 
 

@@ -13,11 +13,20 @@ from tqdm import tqdm
 
 from bundle.data.errors import DataError
 from bundle.data.leaks import find_leaks
-from bundle.data.splits import split_by_group
+from scripts.preparing.group_splits import split_by_key
 from scripts.preparing.record import Record
 from scripts.preparing.table_rows import with_subsets
 
-__all__ = ["add_root", "declare_leaks", "find", "image_root", "split_evenly", "with_images", "with_subsets"]
+__all__ = [
+    "add_root",
+    "declare_leaks",
+    "find",
+    "image_root",
+    "person_of",
+    "split_evenly",
+    "with_images",
+    "with_subsets",
+]
 
 Item = dict[str, Any]
 
@@ -97,11 +106,12 @@ def _is_there(item: Item, root: Path, there: Mapping[Path, bool], record: Record
 def split_evenly(items: Iterable[Item], validation: float, test: float, seed: int) -> dict[str, list[Item]]:
     """Draw splits by patient, or by image where items name no patient; see `bundle.data.splits.split_by_group`."""
     items = list(items)
-    groups = [str(item.get("patient", item["image"])) for item in items]
-    splits: dict[str, list[Item]] = {"training": [], "validation": [], "test": []}
-    for item, split in zip(items, split_by_group(groups, validation, test, seed) if items else (), strict=True):
-        splits[split].append(item)
-    return splits
+    return split_by_key(items, [person_of(item) for item in items], validation, test, seed)
+
+
+def person_of(item: Item) -> str:
+    """What must not be in two splits: an item's patient, or its image where it names none."""
+    return str(item.get("patient", item["image"]))
 
 
 def declare_leaks(datalist: Mapping[str, Any]) -> dict[str, Any]:

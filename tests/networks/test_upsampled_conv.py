@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bundle.networks.upsampled_conv import conv_of_upsampled
 
@@ -70,3 +73,25 @@ def test_it_multiplies_less_and_gives_channels_last(skipped: int) -> None:
     full = 2 * 2 * 4 * 12 * 9 * 16 * 16
     assert sum(flops.values()) == full * 4 // 9 + full * skipped // 12
     assert found.is_contiguous(memory_format=layout)
+
+
+def test_nothing_comes_from_the_host() -> None:
+    """Numbers of the host would make every training step wait for the device."""
+
+    class Recorded(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.names: list[str] = []
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+            self.names.append(func.name())
+            return func(*args, **(kwargs or {}))
+
+    def lifted(compute: Callable[[], Tensor]) -> bool:
+        with Recorded() as recorded:
+            compute()
+        return "aten::lift_fresh" in recorded.names
+
+    weight = torch.randn(2, 3, 3, 3)
+    assert not lifted(lambda: conv_of_upsampled(torch.randn(1, 3, 4, 4), None, weight))
+    assert lifted(lambda: weight * weight.new_tensor([2.0])), "what the test looks for"
