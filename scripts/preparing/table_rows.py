@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bundle.data.errors import DataError
-from bundle.data.splits import mark_subsets, split_by_group
+from bundle.data.splits import mark_subsets
+from scripts.preparing.group_splits import split_by_key
 from scripts.preparing.record import Record
 from scripts.preparing.same_person import Thumbnail, join_groups, same_images, thumbnails
 
@@ -152,12 +153,8 @@ def join_persons(rows: Sequence[TableRow], small: Sequence[Thumbnail]) -> list[l
 def split_by_share(
     rows: Sequence[TableRow], validation: float, test: float, seed: int
 ) -> dict[str, list[dict[str, Any]]]:
-    """The items by split, drawn by group; see `split_by_group`. No rows give no splits."""
-    splits: dict[str, list[dict[str, Any]]] = {}
-    names = split_by_group([row.group for row in rows], validation, test, seed) if rows else []
-    for row, split in zip(rows, names, strict=True):
-        splits.setdefault(split, []).append(row.item)
-    return splits
+    """The items by split, drawn by the rows' groups; see `split_by_key`."""
+    return split_by_key([row.item for row in rows], [row.group for row in rows], validation, test, seed)
 
 
 def describe_shares(unit: str, validation: float, test: float, seed: int) -> dict[str, Any]:
