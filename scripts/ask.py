@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from bundle.data.errors import DataError
-from bundle.networks.errors import WeightsError
+from bundle.networks.weights.errors import WeightsError
 from scripts.command import exit_code
 
 __all__ = ["Answer", "ask", "main", "negation_of"]

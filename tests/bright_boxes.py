@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
-from bundle.networks.image_encoder import TimmEncoder
+from bundle.networks.encoders.image_encoder import TimmEncoder
 
 SIZE = 64
 

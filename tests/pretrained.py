@@ -11,7 +11,7 @@ from workflows import TINY_TEXT, workflow
 
 SMALL = {**TINY_TEXT, "pa_start_step": 3, "thin_reports": None, "decoder_channels": [16, 8, 8, 8]}
 
-PROJECTED = {"network_def#pool#_target_": "bundle.networks.attention_pool.AttentionPool"}
+PROJECTED = {"network_def#pool#_target_": "bundle.networks.blocks.attention_pool.AttentionPool"}
 """With projected values the sources `proj` and `value` differ."""
 
 

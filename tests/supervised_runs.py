@@ -13,7 +13,7 @@ from monai.bundle import ConfigWorkflow
 from workflows import started
 
 ENCODER = {
-    "_target_": "bundle.networks.image_encoder.TimmEncoder",
+    "_target_": "bundle.networks.encoders.image_encoder.TimmEncoder",
     "name": "@image_name",
     "weights": "@image_weights",
     "channels": [16, 32, 64, 128],

@@ -11,10 +11,10 @@ from safetensors.torch import load_file
 from supervised_runs import SMALL, UNDRAWN, Stage, results_of, supervised
 from workflows import started
 
-from bundle.networks.adaptor import Adaptor
-from bundle.networks.checkpoint import save_weights
-from bundle.networks.frozen_image import PyramidTokens
-from bundle.networks.image_encoder import TimmEncoder
+from bundle.networks.encoders.frozen_image import PyramidTokens
+from bundle.networks.encoders.image_encoder import TimmEncoder
+from bundle.networks.nets.adaptor import Adaptor
+from bundle.networks.weights.checkpoint import save_weights
 
 CLASSIFY = ("train", "train_classification", "adapted_classification")
 CACHED = ("train", "train_classification", "linear_cached", "adapted_classification", "adapted_cached")
@@ -22,7 +22,7 @@ SEGMENT = ("train", "adapted_segmentation", "adapted_segmentation_unet")
 TINY: dict[str, Any] = {
     "adaptor::heads": 2,
     "adaptor::feedforward": 12,
-    "frozen_image": {"_target_": "bundle.networks.frozen_image.PyramidTokens", "encoder": "@image_encoder"},
+    "frozen_image": {"_target_": "bundle.networks.encoders.frozen_image.PyramidTokens", "encoder": "@image_encoder"},
     "max_epochs": 2,
 }
 NO_ADAPTOR = {key: value for key, value in TINY.items() if not key.startswith("adaptor::")}

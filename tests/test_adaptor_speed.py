@@ -17,7 +17,7 @@ from bundle.data.pair_features import PairFeatures
 from bundle.engines.prepare_pair_features import PreparePairFeatures
 from bundle.inferers.autocast import AutocastInferer
 from bundle.losses.contrastive import ContrastiveLoss
-from bundle.networks.adaptor import Adaptor
+from bundle.networks.nets.adaptor import Adaptor
 
 PAIRS, WIDTH = 20_000, 768
 

@@ -200,7 +200,7 @@ def test_neither_reports_nor_patients_are_left_by_a_run(run: tuple[ConfigWorkflo
             assert [word for word in private if len(word) > 3 and word.encode() in content] == [], path
 
 
-ATTENTION = "bundle.networks.attention_pool.AttentionPool"
+ATTENTION = "bundle.networks.blocks.attention_pool.AttentionPool"
 MASKS = "bundle.transforms.pseudo_mask"
 LINES: dict[str, dict[str, Any]] = {
     "pooling of projected values": {"network_def#pool#_target_": ATTENTION},

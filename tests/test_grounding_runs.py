@@ -31,7 +31,7 @@ from bundle.handlers.plain_errors import plain_cause
 from bundle.inferers.grounding import GroundingModel
 from bundle.inferers.map_sources import ProjectedPatches
 from bundle.inferers.vision_language import VisionLanguageModel
-from bundle.networks.errors import WeightsError
+from bundle.networks.weights.errors import WeightsError
 
 SOURCES = "bundle.inferers.map_sources"
 PROCESSING = "bundle.inferers.map_processing"

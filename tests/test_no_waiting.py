@@ -17,7 +17,7 @@ PARTS = ("network", "loss", "optimizer", "train::prepare_batch", "train::inferer
     [
         {},
         {"text_pooling": "cls"},
-        {"network_def::pool::_target_": "bundle.networks.attention_pool.AttentionPool"},
+        {"network_def::pool::_target_": "bundle.networks.blocks.attention_pool.AttentionPool"},
         {"loss::terms::contrastive::exclude_same": "study_id"},
         {"thin_reports": None, "augment::warps": [], "augment::intensities": []},
     ],

@@ -24,11 +24,11 @@ from bundle.handlers.named_metrics import NamedMetrics
 from bundle.handlers.results import Results
 from bundle.losses.masked_bce import MaskedBCE
 from bundle.metrics.vqa import AnswerAccuracy, VqaMetric
-from bundle.networks.answer_head import AnswerHead
-from bundle.networks.answerer import Answerer
-from bundle.networks.image_encoder import TimmEncoder
-from bundle.networks.question_fusion import QuestionFusion
-from bundle.networks.text_encoder import TextEncoder
+from bundle.networks.blocks.answer_head import AnswerHead
+from bundle.networks.blocks.question_fusion import QuestionFusion
+from bundle.networks.encoders.image_encoder import TimmEncoder
+from bundle.networks.encoders.text_encoder import TextEncoder
+from bundle.networks.nets.answerer import Answerer
 from bundle.transforms.radiograph import FitRadiographd, LoadRadiographd
 from bundle.transforms.tokenize import load_tokenizer
 

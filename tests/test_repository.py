@@ -71,7 +71,7 @@ def imports(module: str) -> set[str]:
 
 
 def room(module: str) -> str:
-    """`networks` for `bundle.networks.unet`; empty for `bundle` itself and for scripts."""
+    """`networks` for `bundle.networks.blocks.unet`; empty for `bundle` itself and for scripts."""
     top, *rest = module.split(".")
     return rest[0] if top == "bundle" and rest else ""
 

@@ -24,7 +24,7 @@ from bundle.data.errors import DataError
 from bundle.data.packed import PackedDataset
 from bundle.handlers.plain_errors import plain_cause
 from bundle.metrics.retrieval import retrieval_ranks
-from bundle.networks.errors import WeightsError
+from bundle.networks.weights.errors import WeightsError
 
 CPU = {"device": "$torch.device('cpu')", "resamples": 50}
 DIRECTIONS = ("image_to_text", "text_to_image")

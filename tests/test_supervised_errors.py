@@ -27,7 +27,7 @@ from supervised_runs import (
 from workflows import started
 
 from bundle.handlers.plain_errors import plain_cause
-from bundle.networks.checkpoint import CARD_FIELDS, save_weights
+from bundle.networks.weights.checkpoint import CARD_FIELDS, save_weights
 
 Edit = Callable[[dict[str, Any]], object]
 

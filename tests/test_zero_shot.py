@@ -25,7 +25,7 @@ from bundle.data.labelled import labelled_items
 from bundle.data.prompts import load_prompts
 from bundle.inferers.vision_language import VisionLanguageModel
 from bundle.inferers.zero_shot import ZeroShotClassifier
-from bundle.networks.errors import WeightsError
+from bundle.networks.weights.errors import WeightsError
 
 PROMPTS = CONFIGS / "prompts" / "phantom.json"
 CLASSES = ["consolidation", "pleural effusion", "pneumothorax", "nodule", "cardiomegaly"]

@@ -20,9 +20,9 @@ TINY_ENCODERS: dict[str, Any] = {
         "max_position_embeddings": 256,
     },
     "frozen_image": {
-        "_target_": "bundle.networks.frozen_image.PyramidTokens",
+        "_target_": "bundle.networks.encoders.frozen_image.PyramidTokens",
         "encoder": {
-            "_target_": "bundle.networks.image_encoder.TimmEncoder",
+            "_target_": "bundle.networks.encoders.image_encoder.TimmEncoder",
             "name": "resnet18",
             "channels": [8, 8, 16, 16],
             "stem_width": 8,
@@ -30,7 +30,7 @@ TINY_ENCODERS: dict[str, Any] = {
         "weights": None,
     },
     "frozen_text": {
-        "_target_": "bundle.networks.frozen_text.FrozenText",
+        "_target_": "bundle.networks.encoders.frozen_text.FrozenText",
         "source": "@text_source",
         "vocab_size": "@vocab_size",
         "pooled": "mean",

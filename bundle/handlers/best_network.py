@@ -14,8 +14,8 @@ from ignite.engine import Events
 from monai.engines import Evaluator, Workflow
 from torch import nn
 
-from bundle.networks.checkpoint import read_card, save_weights
-from bundle.networks.errors import WeightsError
+from bundle.networks.weights.checkpoint import read_card, save_weights
+from bundle.networks.weights.errors import WeightsError
 
 from .metrics_log import scalar_metrics
 from .revision import git_revision

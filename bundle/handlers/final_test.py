@@ -12,8 +12,8 @@ from ignite.engine import Events
 from monai.engines import Evaluator, Workflow
 from torch import nn
 
-from bundle.networks.checkpoint import load_weights, read_card
-from bundle.networks.errors import WeightsError
+from bundle.networks.weights.checkpoint import load_weights, read_card
+from bundle.networks.weights.errors import WeightsError
 
 from .best_network import differing_facts
 

@@ -11,7 +11,7 @@ from typing import Any
 from ignite.engine import Engine, Events
 from torch import nn
 
-from bundle.networks.checkpoint import save_weights
+from bundle.networks.weights.checkpoint import save_weights
 
 from .revision import git_revision
 

@@ -13,8 +13,8 @@ from torch import nn
 
 from bundle.data.errors import DataError
 from bundle.data.tokenizer_files import load_tokenizer, tokenizer_sha256
-from bundle.networks.checkpoint import load_weights, read_card
-from bundle.networks.errors import WeightsError
+from bundle.networks.weights.checkpoint import load_weights, read_card
+from bundle.networks.weights.errors import WeightsError
 
 __all__ = ["PretrainingRun"]
 

@@ -29,7 +29,7 @@ class VisionLanguageModel(nn.Module):
     Nothing is trained: the network stays in eval mode, and its parameters have no gradients.
 
     Args:
-        network: a `bundle.networks.g2d.G2D`, or what has its `encode_image`, `embed_image` and `encode_text`.
+        network: a `bundle.networks.nets.g2d.G2D`, or what has its `encode_image`, `embed_image` and `encode_text`.
         tokenizer: the one it was trained with.
         image_size: S, side in px of what the network reads.
         fitted_size: side in px that radiographs are fitted to before their central S x S is cut out, as in

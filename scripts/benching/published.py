@@ -12,7 +12,7 @@ from skimage.transform import resize
 from torch import Tensor
 from torch.nn import functional as F
 
-from bundle.networks.unet import PyramidDecoder
+from bundle.networks.blocks.unet import PyramidDecoder
 
 __all__ = ["PixelQuantileArea", "UpsamplingDecoder", "prepare_dicom", "prepare_jpeg"]
 

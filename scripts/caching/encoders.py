@@ -15,7 +15,7 @@ from bundle.data.packed import PackedDataset
 from bundle.engines.prepare_batch import PrepareReportBatch
 from bundle.handlers.plain_errors import plain_cause
 from bundle.inferers.autocast import AutocastInferer
-from bundle.networks.encoder_identity import encoder_identity
+from bundle.networks.encoders.encoder_identity import encoder_identity
 from bundle.transforms.batch_augment import CenterCrop
 
 __all__ = ["EncoderPair", "load_encoders"]

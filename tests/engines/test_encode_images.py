@@ -22,9 +22,9 @@ from bundle.engines.prepare_features import PrepareFeatureBatch
 from bundle.engines.prepare_labelled import PrepareLabelBatch
 from bundle.inferers.autocast import AutocastInferer
 from bundle.losses.masked_bce import MaskedBCE
-from bundle.networks.classifier import Classifier
-from bundle.networks.fingerprint import fingerprint
-from bundle.networks.image_encoder import TimmEncoder
+from bundle.networks.encoders.image_encoder import TimmEncoder
+from bundle.networks.nets.classifier import Classifier
+from bundle.networks.weights.fingerprint import fingerprint
 from bundle.transforms.radiograph import FitRadiographd, LoadRadiographd
 
 PREPARE = PrepareLabelBatch(0.449, 0.226)

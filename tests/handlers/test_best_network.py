@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from toy_supervised import CARD, Run, make_evaluator, make_network, make_trainer
 
 from bundle.handlers.best_network import BestNetwork, differing_facts
-from bundle.networks.checkpoint import read_card
+from bundle.networks.weights.checkpoint import read_card
 
 RISING_THEN_FALLING = {1: 0.2, 2: 0.5, 3: 0.9, 4: 0.3, 5: 0.8}
 

@@ -13,7 +13,7 @@ from toy_supervised import CARD, MeanOutput, Run, make_evaluator
 
 from bundle.handlers.final_test import FinalTest, FinalTestError
 from bundle.handlers.results import Results
-from bundle.networks.checkpoint import read_card, save_weights
+from bundle.networks.weights.checkpoint import read_card, save_weights
 
 BEST_IN_THE_MIDDLE = {1: 0.2, 2: 0.9, 3: 0.3}
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from bundle.data.errors import DataError
 from bundle.handlers.plain_errors import UnknownConfigId, check_overrides, plain_cause, plain_errors
-from bundle.networks.transfer import transfer
+from bundle.networks.weights.transfer import transfer
 
 
 def wrapped(error: BaseException) -> BaseException:

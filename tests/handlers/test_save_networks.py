@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from bundle.handlers.save_networks import SaveNetworks
-from bundle.networks.checkpoint import read_card
+from bundle.networks.weights.checkpoint import read_card
 
 CARD = {"method": "g2d", "preset": "default", "data": {"name": "x"}, "image_mean": 0.4, "image_std": 0.2}
 

@@ -14,8 +14,8 @@ from bundle.data.errors import DataError
 from bundle.data.packed import PackedDataset
 from bundle.data.tokenizer_files import load_tokenizer
 from bundle.inferers.vision_language import VisionLanguageModel
-from bundle.networks.checkpoint import read_card
-from bundle.networks.errors import WeightsError
+from bundle.networks.weights.checkpoint import read_card
+from bundle.networks.weights.errors import WeightsError
 from bundle.transforms.tokenize import train_tokenizer
 
 TEXTS = ["There is a left pleural effusion.", "No pneumothorax.", "The heart is normal in size."]

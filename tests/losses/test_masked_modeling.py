@@ -9,7 +9,7 @@ import torch
 
 from bundle.losses.masked_modeling import MaskedImageLoss, MaskedLanguageLoss
 from bundle.losses.weighted_sum import WeightedSum
-from bundle.networks.masked_image_decoder import patch_targets
+from bundle.networks.blocks.masked_image_decoder import patch_targets
 
 
 def test_words_by_hand() -> None:

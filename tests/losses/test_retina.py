@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from bundle.losses.retina import RetinaLoss
-from bundle.networks.detector import RetinaDetector
+from bundle.networks.nets.detector import RetinaDetector
 
 # Without a choice among hard negatives, and with room for every anchor that has an object, nothing is drawn at random.
 SETTLED: dict[str, Any] = {"samples": 1000, "pool": 1}

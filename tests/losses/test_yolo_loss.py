@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bundle.losses.yolo import Assignment, YoloLoss, assign_boxes
-from bundle.networks.yolo import YoloDetector
+from bundle.networks.nets.yolo import YoloDetector
 
 ANCHORS = torch.tensor([[8.0, 4.0], [4.0, 8.0], [16.0, 16.0]])
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bundle.data.errors import DataError
-from bundle.networks.errors import WeightsError
+from bundle.networks.weights.errors import WeightsError
 from scripts.command import exit_code
 from scripts.preparing.options import add_shares, add_trust_patients, at_least, multiple_of, names, positive
 

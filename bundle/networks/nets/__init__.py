@@ -1,0 +1,1 @@
+"""Whole networks: methods of pre-training, and networks of tasks."""

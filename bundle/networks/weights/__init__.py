@@ -1,0 +1,1 @@
+"""Weights in and out, parts of them, and which of them are trained."""
