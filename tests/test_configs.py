@@ -20,11 +20,14 @@ STAGES = {
     "evaluate_zero_shot": {"evaluating", "evaluator", "model"},
     "evaluate_grounding": {"evaluating", "evaluator", "model"},
     "evaluate_retrieval": {"evaluating", "evaluator", "model"},
+    "evaluate_matching": {"evaluating", "evaluator", "model"},
 }
 """Configs that run by themselves, and ids that each has."""
 
 ADAPTOR = ("pretrain", "method_adaptor")
 ADAPTED = ("train", "train_classification", "adapted_classification")
+VQA = ("train", "train_vqa")
+IMAGE_TEXT = (*VQA, "train_image_text")
 
 BASES: dict[str, list[tuple[str, ...]]] = {
     "multi_gpu": [("pretrain",), ("train",)],
@@ -35,8 +38,15 @@ BASES: dict[str, list[tuple[str, ...]]] = {
     "linear": [("train",), ("train", "train_classification"), ("train", "train_detection")],
     "linear_cached": [("train", "train_classification"), ("train", "train_classification", "multiclass")],
     "demo_segmentation": [("train", "demo")],
+    "train_matching": [("pretrain", "method_m3ae")],
     "evaluate_zero_shot_multiclass": [("evaluate_zero_shot",)],
-    "evaluate": [("train",), ("train", "train_classification"), ("train", "train_detection")],
+    "evaluate": [("train",), ("train", "train_classification"), ("train", "train_detection"), VQA, IMAGE_TEXT],
+    "train_vqa": [("train",)],
+    "train_image_text": [VQA],
+    "fusion_m3ae": [VQA, IMAGE_TEXT],
+    "adapted_vqa": [VQA, IMAGE_TEXT],
+    **{f"protocol_{name}": [(*VQA, "fusion_m3ae")] for name in ("vqa_rad", "slake", "vqa_med_2019")},
+    "protocol_melinda": [(*IMAGE_TEXT, "fusion_m3ae")],
     **{f"init_{start}": [("train",)] for start in ("random", "imagenet", "encoder", "encoder_decoder")},
     **{f"fraction_{percent}": [("train",)] for percent in (1, 10, 100)},
     **{f"protocol_{name}": [("train",)] for name in ("mgca", "medklip")},

@@ -11,7 +11,7 @@ from bundle.data.datalist import load_splits, read_datalist
 from bundle.data.datalist_form import fail
 from bundle.data.errors import DataError
 
-__all__ = ["ANSWER_TYPES", "ListedQuestion", "listed_questions"]
+__all__ = ["ANSWER_TYPES", "ListedQuestion", "joined_persons", "listed_questions"]
 
 ANSWER_TYPES = ("CLOSED", "OPEN")
 """Answered by yes or no or by one of the words of the question, or by anything; their numbers are those in batches."""
@@ -62,8 +62,7 @@ def listed_questions(
             or an unknown type; or a split has no question.
     """
     datalist = read_datalist(path)
-    joined = datalist.get("split", {}).get("joined", [])
-    person = {patient: group[0] for group in joined for patient in group}
+    person = joined_persons(datalist)
     splits = load_splits(datalist, path, split, ("image",), subset, check_files="all")
     found = {
         name: [one for item in items for one in _questions(item, person, str(path))] for name, items in splits.items()
@@ -72,6 +71,12 @@ def listed_questions(
         if not questions:
             raise DataError(f"{path}: none of the {len(splits[name])} items of {name} has a 'question' or 'questions'")
     return found
+
+
+def joined_persons(datalist: Mapping[str, Any]) -> dict[str, str]:
+    """The one name of patients that a list's header joins to one person, by each of their names."""
+    joined = datalist.get("split", {}).get("joined", [])
+    return {patient: group[0] for group in joined for patient in group}
 
 
 def _questions(item: Mapping[str, Any], person: Mapping[str, str], source: str) -> Iterator[ListedQuestion]:

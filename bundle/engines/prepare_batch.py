@@ -54,8 +54,13 @@ class PrepareReportBatch(PrepareAugmented):
         if self.augment is not None:
             image, body = self.augment(image, body)
         target = {name: move(batchdata[name]) for name in ("index", "text_id", "study_id")}
+        words = self.words(batchdata)
+        text = {name: move(value) if isinstance(value, Tensor) else value for name, value in words.items()}
+        return self.normalised(image), target | {"image": image, "body": body}, (), text
+
+    def words(self, batchdata: Mapping[str, Any]) -> dict[str, Any]:
+        """Keyword arguments of the network, on the host: `input_ids`, `attention_mask` `[B, L]`, and `lengths`."""
         ids, mask, lengths = batchdata["input_ids"], batchdata["attention_mask"], batchdata["lengths"]
         if self.thin is not None:
             ids, mask, lengths = self.thin(ids, mask, batchdata["sentence"])
-        text = {"input_ids": move(ids), "attention_mask": move(mask), "lengths": lengths}
-        return self.normalised(image), target | {"image": image, "body": body}, (), text
+        return {"input_ids": ids, "attention_mask": mask, "lengths": lengths}

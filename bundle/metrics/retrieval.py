@@ -25,6 +25,7 @@ __all__ = [
     "first_hit_ranks",
     "recall_figures",
     "retrieval_ranks",
+    "score_ranks",
     "search",
 ]
 
@@ -49,21 +50,43 @@ def first_hit_ranks(
     Returns:
         Ranks `[Q]` int64 from 1; P + 1 for a query to which nothing belongs.
     """
-    position = torch.arange(len(gallery), device=gallery.device)
     columns = gallery.float().T
-    lowest = torch.finfo(torch.float32).min
-    ranks = []
-    for rows, group in zip(query.float().split(chunk), query_group.split(chunk), strict=True):
-        scores = rows @ columns
-        scores = torch.where(scores.isfinite(), scores, lowest)
-        # The own score is read from this same product: computed another way it could differ in the last bit, and a
-        # collapsed embedding would win every comparison.
-        own = scores.masked_fill(group[:, None] != gallery_group, -torch.inf)
-        best = own.amax(1, keepdim=True)
-        place = torch.where(own == best, position, len(gallery)).amin(1, keepdim=True)
-        ahead = (scores > best) | ((scores == best) & (position < place))
-        ranks.append(ahead.sum(1) + 1)
-    return torch.cat(ranks)
+    blocks = zip(query.float().split(chunk), query_group.split(chunk), strict=True)
+    return torch.cat([_places(rows @ columns, group, gallery_group) for rows, group in blocks])
+
+
+def score_ranks(scores: Tensor, query_group: Tensor, gallery_group: Tensor, chunk: int = 256) -> Tensor:
+    """As `first_hit_ranks`, where all similarities are known.
+
+    Args:
+        scores: `[Q, P]`, similarity of each query to each item of the gallery.
+        query_group: `[Q]` int64; a gallery item belongs to the queries of its group.
+        gallery_group: `[P]` int64.
+        chunk: queries looked at a time.
+
+    Returns:
+        Ranks `[Q]` int64 from 1; P + 1 for a query to which nothing belongs.
+
+    Example:
+        >>> score_ranks(torch.tensor([[0.9, 0.1, 0.5], [0.2, 0.2, 0.2]]), torch.tensor([2, 1]), torch.arange(3))
+        tensor([2, 2])
+    """
+    blocks = zip(scores.float().split(chunk), query_group.split(chunk), strict=True)
+    return torch.cat([_places(rows, group, gallery_group) for rows, group in blocks])
+
+
+def _places(scores: Tensor, query_group: Tensor, gallery_group: Tensor) -> Tensor:
+    """Ranks `[Q]` by scores `[Q, P]`."""
+    count = scores.shape[1]
+    position = torch.arange(count, device=scores.device)
+    scores = torch.where(scores.isfinite(), scores, torch.finfo(torch.float32).min)
+    # The own score is read from the same scores: computed another way it could differ in the last bit, and a collapsed
+    # embedding would win every comparison.
+    own = scores.masked_fill(query_group[:, None] != gallery_group, -torch.inf)
+    best = own.amax(1, keepdim=True)
+    place = torch.where(own == best, position, count).amin(1, keepdim=True)
+    ahead = (scores > best) | ((scores == best) & (position < place))
+    return ahead.sum(1) + 1
 
 
 def retrieval_ranks(image: Tensor, text: Tensor, text_id: Tensor, chunk: int = 256) -> tuple[Tensor, Tensor]:

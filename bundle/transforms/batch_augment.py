@@ -14,7 +14,16 @@ from kornia.geometry.transform import get_perspective_transform
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["AutoContrast", "BatchAugment", "CenterCrop", "Jitter", "RandomAffine", "RandomFlip", "RandomPerspective"]
+__all__ = [
+    "AutoContrast",
+    "BatchAugment",
+    "CenterCrop",
+    "Jitter",
+    "RandomAffine",
+    "RandomFlip",
+    "RandomPerspective",
+    "RandomResizedCrop",
+]
 
 Warp = Callable[[int], Tensor]
 Intensity = Callable[[Tensor], Tensor]
@@ -161,6 +170,35 @@ class RandomFlip:
     def __call__(self, batch: int) -> Tensor:
         matrix = torch.eye(3).repeat(batch, 1, 1)
         matrix[:, 0, 0] = torch.where(torch.rand(batch) < self.p, -1.0, 1.0)
+        return matrix
+
+
+class RandomResizedCrop:
+    """Show a window of random area and aspect, stretched to the whole.
+
+    Unlike torchvision's, whose windows are drawn until one fits into the image, aspects that do not fit are not drawn.
+
+    Args:
+        scale: smallest and largest area of the window, as a share of the image's, in (0, 1].
+        ratio: smallest and largest ratio of the window's width to its height, drawn on a logarithmic scale.
+
+    Reference: Szegedy et al., "Going deeper with convolutions" (CVPR 2015), section 6.
+    """
+
+    def __init__(self, scale: Sequence[float] = (0.08, 1.0), ratio: Sequence[float] = (3 / 4, 4 / 3)) -> None:
+        self.scale = scale
+        self.ratio = ratio
+
+    def __call__(self, batch: int) -> Tensor:
+        low, high = self.scale
+        area = low + (high - low) * torch.rand(batch)
+        narrow, wide = (torch.full((batch,), math.log(bound)) for bound in self.ratio)
+        narrow, wide = narrow.maximum(area.log()), wide.minimum(-area.log())  # both sides at most the image's
+        aspect = torch.exp(narrow + (wide - narrow) * torch.rand(batch))
+        matrix = torch.eye(3).repeat(batch, 1, 1)
+        for axis, side in ((0, (area * aspect).sqrt()), (1, (area / aspect).sqrt())):
+            matrix[:, axis, axis] = side
+            matrix[:, axis, 2] = (1 - side) * (2 * torch.rand(batch) - 1)
         return matrix
 
 

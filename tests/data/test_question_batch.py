@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from monai.transforms import Compose
 from torch.utils.data import DataLoader
 
 from bundle.data.answer_vocabulary import build_vocabulary
-from bundle.data.errors import DataError
 from bundle.data.question_batch import CollateQuestions
 from bundle.data.questions import question_items
 from bundle.data.tokenizer_files import load_tokenizer
@@ -48,32 +46,6 @@ def test_tokens_and_answers_are_padded(tokenizer: Path) -> None:
     assert "question" not in batch
     alone = CollateQuestions(tokenizer)([item(QUESTIONS[0])])
     assert alone["answers"].tolist() == [[-1]]
-
-
-def test_long_questions_are_cut_and_counted(tokenizer: Path, caplog: pytest.LogCaptureFixture) -> None:
-    words = load_tokenizer(tokenizer)
-    short, *longer = (len(words(question)["input_ids"]) for question in QUESTIONS)
-    assert short < min(longer)
-    collate, items = CollateQuestions(tokenizer, short), [item(question) for question in QUESTIONS]
-    batch = collate(items)
-    assert batch["input_ids"].shape == (3, short)
-    kept = words(QUESTIONS[1])["input_ids"][: short - 1]
-    assert batch["input_ids"][1].tolist() == [*kept, words.sep_token_id]
-    assert collate.count_cut(items) == 2
-    assert f"2 of 3 questions have more than {short} tokens and are cut" in caplog.text
-    caplog.clear()
-    assert CollateQuestions(tokenizer, max(longer)).count_cut(items) == 0
-    assert not caplog.text
-    with pytest.raises(DataError, match="can't be cut at 2 tokens"):
-        CollateQuestions(tokenizer, 2)
-
-
-def test_what_travels_to_workers_is_small(tokenizer: Path) -> None:
-    collate = CollateQuestions(tokenizer)
-    before = collate([item(QUESTIONS[0], 1)])
-    travelled = pickle.dumps(collate)
-    assert len(travelled) < 1000
-    assert torch.equal(pickle.loads(travelled)([item(QUESTIONS[0], 1)])["input_ids"], before["input_ids"])
 
 
 def test_phantoms_through_a_loader(tokenizer: Path, phantoms: Path) -> None:

@@ -61,6 +61,7 @@ def test_blank_images_are_black_whatever_augmentation_does() -> None:
 
 
 def test_labels_need_no_values() -> None:
-    label = PrepareQuestions(0, 1, 4).label(torch.zeros(3, 2, dtype=torch.int64, device="meta"))
+    answers = torch.zeros(3, 2, dtype=torch.int64, device="meta")
+    label = PrepareQuestions(0, 1, 4).label({"answers": answers}, "meta", non_blocking=False)
     assert label.shape == (3, 4)
     assert label.is_meta

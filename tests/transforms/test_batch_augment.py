@@ -9,6 +9,7 @@ from bundle.transforms.batch_augment import (
     RandomAffine,
     RandomFlip,
     RandomPerspective,
+    RandomResizedCrop,
 )
 
 
@@ -132,3 +133,31 @@ def test_jitter_stays_in_range_and_is_off_at_zero():
     torch.testing.assert_close(Jitter(0, 0)(image), image)
     jittered = Jitter(0.9, 0.9)(image)
     assert 0 <= jittered.min() <= jittered.max() <= 1
+
+
+def test_resized_crops_are_windows_of_the_image():
+    torch.manual_seed(0)
+    matrix = RandomResizedCrop(scale=(0.3, 0.9), ratio=(0.5, 2.0))(2000)
+    width, height = matrix[:, 0, 0], matrix[:, 1, 1]
+    area, ratio = width * height, width / height
+    for value, low, high in ((area, 0.3, 0.9), (ratio, 0.5, 2.0)):
+        assert low - 1e-5 <= value.min() < low + 0.02 * high
+        assert high * 0.98 < value.max() <= high + 1e-5
+    for axis, side in ((0, width), (1, height)):
+        room = 1 - side
+        shift = matrix[:, axis, 2]
+        assert (shift.abs() <= room + 1e-6).all()
+        assert (shift / room).abs().max() > 0.98  # windows reach the edges
+        assert shift.mean().abs() < 0.02
+    image, body = ramp(1, 32)
+    torch.manual_seed(5)
+    window, _ = BatchAugment(32, [RandomResizedCrop(scale=(0.25, 0.25), ratio=(1.0, 1.0))])(image, body)
+    steps = window[0, 0].diff(dim=1)[:, 1:-1] * (32 * 32 - 1)
+    torch.testing.assert_close(steps, torch.full_like(steps, 0.5), atol=1e-3, rtol=0)  # twice as large
+
+
+def test_a_resized_crop_of_the_whole_changes_nothing():
+    image, body = ramp()
+    same, same_body = BatchAugment(32, [RandomResizedCrop(scale=(1.0, 1.0))])(image, body)
+    torch.testing.assert_close(same, image, atol=1e-5, rtol=0)
+    assert torch.equal(same_body, body)

@@ -37,7 +37,8 @@ class QuestionFusion(nn.Module):
 
     Example:
         >>> fusion = QuestionFusion(image_width=512, text_width=768)
-        >>> fusion(torch.randn(2, 512, 7, 7), torch.randn(2, 9, 768), torch.ones(2, 9)).shape
+        >>> cells, words = torch.randn(2, 512, 7, 7), torch.randn(2, 9, 768)
+        >>> fusion.join(cells.mean((2, 3)), cells, words, torch.ones(2, 9)).shape
         torch.Size([2, 512])
     """
 
@@ -64,28 +65,29 @@ class QuestionFusion(nn.Module):
         self.layers = nn.ModuleList(layer(width, heads, feedforward or 4 * width, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, image: Tensor, words: Tensor, attention_mask: Tensor) -> Tensor:
+    def join(self, pooled: Tensor, cells: Tensor, words: Tensor, attention_mask: Tensor) -> Tensor:
         """Join images and questions.
 
         Args:
-            image: map `[B, C, h, w]`.
+            pooled: of the whole image, `[B, C]`; not read.
+            cells: of its places, `[B, C, h, w]`.
             words: `[B, L, T]`.
             attention_mask: `[B, L]`, 1 for a token, 0 for padding, which nothing reads.
 
         Returns:
             `[B, 2 D]`.
         """
-        cells = self.project_image(image.flatten(2).transpose(1, 2)) + self._positions(image)
+        image = self.project_image(cells.flatten(2).transpose(1, 2)) + self._positions(cells)
         words = self.project_text(words)
         # As numbers: torch would make them of a bool mask at every layer.
         padding = torch.zeros_like(attention_mask, dtype=words.dtype).masked_fill(attention_mask == 0, float("-inf"))
         for layer in self.layers:
-            words = layer(words, cells, tgt_key_padding_mask=padding)
-        return torch.cat([self.norm(words[:, 0]), cells.mean(1)], -1)
+            words = layer(words, image, tgt_key_padding_mask=padding)
+        return torch.cat([self.norm(words[:, 0]), image.mean(1)], -1)
 
-    def _positions(self, image: Tensor) -> Tensor:
-        """Of the cells of maps `[B, C, h, w]`: `[h * w, D]`."""
+    def _positions(self, cells: Tensor) -> Tensor:
+        """Of the cells `[B, C, h, w]`: `[h * w, D]`."""
         from timm.layers import build_sincos2d_pos_embed
 
-        size, width = list(image.shape[2:]), self.joint_width // 2
-        return build_sincos2d_pos_embed(size, dim=width, device=image.device)
+        size, width = list(cells.shape[2:]), self.joint_width // 2
+        return build_sincos2d_pos_embed(size, dim=width, device=cells.device)

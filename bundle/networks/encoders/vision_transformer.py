@@ -14,6 +14,7 @@ from timm.models.vision_transformer import VisionTransformer as TimmTransformer
 from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
+from bundle.networks.encoders.patch_encoder import PatchEncoder
 from bundle.networks.weights.checkpoint import load_weights
 
 __all__ = ["VisionTransformer"]
@@ -21,7 +22,7 @@ __all__ = ["VisionTransformer"]
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
 
 
-class VisionTransformer(nn.Module):
+class VisionTransformer(PatchEncoder):
     """CLIP's image tower without its projection: LayerNorm before the blocks, QuickGELU, patches without bias.
 
     The last LayerNorm is over all tokens. The published encoder is CLIP's ViT-B/16 without its twelfth block: with
@@ -95,22 +96,8 @@ class VisionTransformer(nn.Module):
         if weights is not None:
             load_weights(self.model, weights, partial(_own_names, model=self.model))
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Encode images.
-
-        Args:
-            image: `[B, C, H, W]`, normalised; H and W are multiples of the patch's side.
-
-        Returns:
-            `[B, 1 + N, D]`, the CLS token first, then patches row by row.
-
-        Raises:
-            ValueError: if H or W is no multiple.
-        """
-        return self.encode(self.embed(image))
-
     def embed(self, image: Tensor) -> Tensor:
-        """Tokens `[B, 1 + N, D]` before the blocks, with their positions; argument and errors as of `forward`."""
+        """See `PatchEncoder.embed`."""
         height, width = image.shape[-2:]
         if height % self.patch_size or width % self.patch_size:
             raise ValueError(
@@ -123,7 +110,7 @@ class VisionTransformer(nn.Module):
         return tokens + self._positions(height // self.patch_size, width // self.patch_size)
 
     def encode(self, tokens: Tensor) -> Tensor:
-        """Blocks and the last LayerNorm over tokens of `embed`, all or some of them: `[B, T, D]` to the same."""
+        """See `PatchEncoder.encode`: blocks and the last LayerNorm."""
         return self.model.norm(self.model.blocks(self.model.norm_pre(tokens)))
 
     def _positions(self, rows: int, columns: int) -> Tensor:

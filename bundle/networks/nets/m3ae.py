@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from bundle.networks.blocks.alignment import Alignment
 from bundle.networks.blocks.co_attention import CoAttention
 from bundle.networks.blocks.full_precision import FullPrecisionLinear
 from bundle.networks.blocks.masked_image_decoder import MaskedImageDecoder, patch_targets
@@ -14,8 +15,8 @@ from bundle.networks.blocks.masked_language_head import MaskedLanguageHead
 from bundle.networks.blocks.matching_pairs import MatchingPairs
 from bundle.networks.blocks.normal_init import normal_init
 from bundle.networks.blocks.patch_masking import PatchMasking
+from bundle.networks.encoders.patch_encoder import PatchEncoder
 from bundle.networks.encoders.text_encoder import TextEncoder
-from bundle.networks.encoders.vision_transformer import VisionTransformer
 
 __all__ = ["M3AE"]
 
@@ -41,6 +42,7 @@ class M3AE(nn.Module):
         patch_masking: chooses the patches that are removed.
         image_decoder: paints them; None for no masked-image loss.
         language_head: names masked words; None for no masked-language loss.
+        alignment: embeds images and texts before fusion for a contrastive loss (ours); None as published.
         image_step: k, number of fusion steps after which the decoder reads the image stream.
 
     Raises:
@@ -49,13 +51,14 @@ class M3AE(nn.Module):
 
     def __init__(
         self,
-        image_encoder: VisionTransformer,
+        image_encoder: PatchEncoder,
         text_encoder: TextEncoder,
         fusion: CoAttention,
         pairs: MatchingPairs,
         patch_masking: PatchMasking,
         image_decoder: MaskedImageDecoder | None = None,
         language_head: MaskedLanguageHead | None = None,
+        alignment: Alignment | None = None,
         image_step: int = 3,
     ) -> None:
         super().__init__()
@@ -70,6 +73,7 @@ class M3AE(nn.Module):
         self.patch_masking = patch_masking
         self.image_decoder = image_decoder
         self.language_head = language_head
+        self.alignment = alignment
         self.image_step = image_step
         self.matching_head = FullPrecisionLinear(2 * fusion.width, 2)
         normal_init(self.matching_head)
@@ -101,7 +105,8 @@ class M3AE(nn.Module):
         Returns:
             `matching_logits` and `matching_label` `[B]`, fp32; with a masked-language head `mlm_logits` `[B, M, V]` and
             `mlm_labels` `[B, M]`; with a decoder `mim_prediction` and `mim_target` `[B, N, p * p * C]`, and `mim_mask`
-            `[B, N]`, 1 for a removed patch.
+            `[B, N]`, 1 for a removed patch; with an alignment `image_embedding` and `text_embedding` `[B, E]`, fp32, of
+            length 1.
 
         Raises:
             ValueError: if the text is too long for the text encoder, or masked words are wanted and not given.
@@ -121,7 +126,14 @@ class M3AE(nn.Module):
             texts, masked = both.chunk(2)
             rows = self.fusion.text_rows(masked, images, masked_positions, padding)
             output = {"mlm_logits": self.language_head(rows), "mlm_labels": masked_labels}
-        return output | self._painted(image, embedded, texts, padding) | self._judged(images, texts, padding, text_id)
+        output |= self._painted(image, embedded, texts, padding)
+        means = images.mean(1), _mean(texts, padding)
+        if self.alignment is not None:
+            output |= self.alignment(*means)
+        numbers = torch.arange(len(texts), device=texts.device) if text_id is None else text_id
+        chosen, label = self.pairs(*means, numbers)
+        logits = self.match(images[chosen], texts, padding)
+        return output | {"matching_logits": logits, "matching_label": label}
 
     def encode_image(self, image: Tensor) -> Tensor:
         """The image stream before fusion: `[B, C, H, W]` to `[B, 1 + N, D]`."""
@@ -151,19 +163,13 @@ class M3AE(nn.Module):
         if self.image_decoder is None:
             return {}
         mask = self.patch_masking(len(embedded), embedded.shape[1] - 1, embedded.device)
-        images = self.fusion.images(self.image_encoder.encode(mask.select(embedded)))
+        images = self.fusion.images(self.image_encoder.encode_kept(image, embedded, mask))
         images = self.fusion.images_after(self.image_step, texts, images, padding)
         return {
             "mim_prediction": self.image_decoder(images, mask.restore),
             "mim_target": patch_targets(image, self.image_encoder.patch_size),
             "mim_mask": mask.removed,
         }
-
-    def _judged(self, images: Tensor, texts: Tensor, padding: Tensor, text_id: Tensor | None) -> dict[str, Tensor]:
-        """Logits and labels of texts, each with its own image or another."""
-        numbers = torch.arange(len(texts), device=texts.device) if text_id is None else text_id
-        chosen, label = self.pairs(images.mean(1), _mean(texts, padding), numbers)
-        return {"matching_logits": self.match(images[chosen], texts, padding), "matching_label": label}
 
 
 def _mean(texts: Tensor, padding: Tensor) -> Tensor:

@@ -12,9 +12,12 @@ from torch import nn
 from bundle.networks.blocks.answer_head import AnswerHead
 from bundle.networks.blocks.attention_pool import IdentityAttentionPool
 from bundle.networks.blocks.question_fusion import QuestionFusion
+from bundle.networks.encoders.adapted_encoder import AdaptedImage, PooledFeatures
 from bundle.networks.encoders.frozen_image import PyramidTokens, TimmTokens
 from bundle.networks.encoders.image_encoder import TimmEncoder
 from bundle.networks.encoders.text_encoder import TextEncoder
+from bundle.networks.nets.adapted_answerer import AdaptedAnswerer
+from bundle.networks.nets.adaptor import Adaptor
 from bundle.networks.nets.answerer import Answerer
 from bundle.networks.nets.g2d import G2D
 from bundle.networks.weights.checkpoint import save_weights
@@ -69,18 +72,22 @@ def test_head_is_what_it_says() -> None:
     torch.testing.assert_close(head(joint), hidden @ last.weight.T + last.bias)
 
 
+def joined(fusion: QuestionFusion, cells: torch.Tensor, words: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return fusion.join(cells.mean((2, 3)), cells, words, mask)
+
+
 def test_fusion_reads_no_padding() -> None:
     torch.manual_seed(0)
     fusion = QuestionFusion(6, 10, width=16).eval()
     image, words = torch.randn(2, 6, 3, 3), torch.randn(2, 5, 10)
     with torch.no_grad():
-        joint = fusion(image, words, MASK)
+        joint = joined(fusion, image, words, MASK)
         changed = words.clone()
         changed[1, 3:] = 100.0
-        torch.testing.assert_close(fusion(image, changed, MASK), joint)
-        torch.testing.assert_close(fusion(image[1:], words[1:, :3], MASK[1:, :3]), joint[1:])
+        torch.testing.assert_close(joined(fusion, image, changed, MASK), joint)
+        torch.testing.assert_close(joined(fusion, image[1:], words[1:, :3], MASK[1:, :3]), joint[1:])
         changed[1, 2] = 100.0
-        assert not torch.allclose(fusion(image, changed, MASK)[1], joint[1], atol=1e-3)
+        assert not torch.allclose(joined(fusion, image, changed, MASK)[1], joint[1], atol=1e-3)
     assert joint.shape == (2, fusion.joint_width)
 
 
@@ -89,11 +96,12 @@ def test_fusion_reads_the_image_where_it_lies() -> None:
     fusion = QuestionFusion(6, 10, width=16).eval()
     image, words, mask = torch.randn(1, 6, 3, 4), torch.randn(1, 5, 10), torch.ones(1, 5)
     with torch.no_grad():
-        joint, mirrored = (fusion(x, words, mask)[:, :16] for x in (image, image.flip(-1)))
+        joint, mirrored = (joined(fusion, x, words, mask)[:, :16] for x in (image, image.flip(-1)))
     assert not torch.allclose(joint, mirrored, atol=1e-3)
     with torch.no_grad():  # without positions the words could not tell an image from its mirror image
-        fusion._positions = lambda image: torch.zeros(12, 16)  # type: ignore[method-assign]
-        torch.testing.assert_close(fusion(image, words, mask)[:, :16], fusion(image.flip(-1), words, mask)[:, :16])
+        fusion._positions = lambda cells: torch.zeros(12, 16)  # type: ignore[method-assign]
+        joint, mirrored = (joined(fusion, x, words, mask)[:, :16] for x in (image, image.flip(-1)))
+        torch.testing.assert_close(joint, mirrored)
 
 
 @pytest.mark.parametrize("sizes", [{"width": 18}, {"width": 12, "heads": 8}, {"layers": 0}])
@@ -107,7 +115,7 @@ def test_any_encoder_and_every_parameter_gets_a_gradient(name: str) -> None:
     options = {"resnet18": NARROW, "vit_tiny_patch16_224": {"img_size": 64, "depth": 3}}.get(name, {})
     encoder = TimmEncoder(name, **options)
     network = answerer(encoder, encoder.channels[-1]).train()
-    logits = network(torch.randn(2, 1, 64, 64), IDS, MASK)
+    logits = network(torch.randn(2, 1, 64, 64), IDS, MASK)["logits"]
     assert logits.shape == (2, 5)
     logits.square().sum().backward()
     assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
@@ -120,16 +128,35 @@ def test_frozen_encoders() -> None:
     network = answerer(PyramidTokens(maps), 16).eval()
     as_maps = Answerer(maps, network.text_encoder, network.fusion, network.head).eval()
     with torch.no_grad():
-        torch.testing.assert_close(network(image, IDS, MASK), as_maps(image, IDS, MASK))
+        torch.testing.assert_close(network(image, IDS, MASK)["logits"], as_maps(image, IDS, MASK)["logits"])
     vit = answerer(tokens, tokens.width).train()
-    vit(image, IDS, MASK).sum().backward()
+    vit(image, IDS, MASK)["logits"].sum().backward()
     trained = {name.split(".")[0] for name, parameter in vit.named_parameters() if parameter.grad is not None}
     assert trained == {"text_encoder", "fusion", "head"}
 
 
+def test_adapted_positions_are_read() -> None:
+    torch.manual_seed(0)
+    frozen = PyramidTokens(TimmEncoder("resnet18", **NARROW))
+    plain, image = answerer(frozen, 16).eval(), torch.randn(2, 1, 64, 64)
+    parts = (plain.text_encoder, plain.fusion, plain.head)
+    none = AdaptedAnswerer(frozen, PooledFeatures(16), *parts).eval()
+    adaptor = Adaptor(16, 16, width=16, heads=2, feedforward=8)
+    adapted = AdaptedAnswerer(frozen, adaptor, *parts).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(none(image, IDS, MASK)["logits"], plain(image, IDS, MASK)["logits"])
+        patches = AdaptedImage(frozen, adaptor).eval().patches(image)
+        joint = plain.fusion.join(patches.mean((2, 3)), patches, plain.text_encoder(IDS, MASK), MASK)
+        torch.testing.assert_close(adapted(image, IDS, MASK)["logits"], plain.head(joint))
+    adapted.freeze(["image_encoder", "adaptor", "text_encoder"]).train()
+    adapted(image, IDS, MASK)["logits"].sum().backward()
+    trained = {name.split(".")[0] for name, parameter in adapted.named_parameters() if parameter.grad is not None}
+    assert trained == {"fusion", "head"}
+
+
 def test_freezing_parts() -> None:
     network = small().freeze(["image_encoder", "text_encoder"]).train()
-    network(torch.randn(2, 1, 64, 64), IDS, MASK).sum().backward()
+    network(torch.randn(2, 1, 64, 64), IDS, MASK)["logits"].sum().backward()
     trained = {name.split(".")[0] for name, parameter in network.named_parameters() if parameter.grad is not None}
     assert trained == {"fusion", "head"}
 
@@ -137,10 +164,10 @@ def test_freezing_parts() -> None:
 def test_answers_depend_on_image_and_question() -> None:
     network, image = small().eval(), torch.randn(2, 1, 64, 64)
     with torch.no_grad():
-        logits = network(image, IDS, MASK)
-        assert not torch.allclose(network(image.flip(0), IDS, MASK), logits, atol=1e-4)
-        assert not torch.allclose(network(image, IDS.flip(0), MASK.flip(0)), logits, atol=1e-4)
-        alone = torch.cat([network(image[k : k + 1], IDS[k : k + 1], MASK[k : k + 1]) for k in range(2)])
+        logits = network(image, IDS, MASK)["logits"]
+        assert not torch.allclose(network(image.flip(0), IDS, MASK)["logits"], logits, atol=1e-4)
+        assert not torch.allclose(network(image, IDS.flip(0), MASK.flip(0))["logits"], logits, atol=1e-4)
+        alone = torch.cat([network(image[k : k + 1], IDS[k : k + 1], MASK[k : k + 1])["logits"] for k in range(2)])
     torch.testing.assert_close(logits, alone)
 
 
@@ -172,14 +199,14 @@ def test_encoders_come_from_pre_training(tmp_path: Path) -> None:
 def test_logits_stay_fp32_under_autocast() -> None:
     network = small().eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        logits = network(torch.randn(2, 1, 64, 64), IDS, MASK)
+        logits = network(torch.randn(2, 1, 64, 64), IDS, MASK)["logits"]
     assert logits.dtype == torch.float32
     assert logits.isfinite().all()
 
 
 def test_nothing_needs_the_values_of_a_tensor() -> None:
     network = small().train().to("meta")
-    logits = network(torch.zeros(2, 1, 64, 64, device="meta"), IDS.to("meta"), MASK.to("meta"))
+    logits = network(torch.zeros(2, 1, 64, 64, device="meta"), IDS.to("meta"), MASK.to("meta"))["logits"]
     logits.sum().backward()
     assert logits.is_meta
 
@@ -195,9 +222,9 @@ def test_it_learns_what_only_image_and_question_together_tell() -> None:
     answer = torch.tensor([0, 1, 1, 0])
     optimizer = torch.optim.Adam(network.parameters(), 1e-3)
     for _ in range(150):
-        loss = nn.functional.cross_entropy(network(bright, ids, mask), answer)
+        loss = nn.functional.cross_entropy(network(bright, ids, mask)["logits"], answer)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     assert loss < 0.3  # ln 2 is what picture or question alone can reach
-    assert network(bright, ids, mask).argmax(1).tolist() == answer.tolist()
+    assert network(bright, ids, mask)["logits"].argmax(1).tolist() == answer.tolist()
