@@ -9,9 +9,14 @@ from typing import Any
 from torch import nn
 from workflows import NO_DROPOUT, workflow
 
-M3AE = ("pretrain", "method_m3ae", "demo", "demo_m3ae")
+M3AE = ("pretrain", "method_m3ae", "demo")
 
 SMALL: dict[str, Any] = {
+    "name": "m3ae",
+    "tokenizer": None,
+    "image_weights": None,
+    "max_length": 256,
+    "learning_rate": 1e-3,
     "text_source": NO_DROPOUT["text_source"],
     "vision_transformer": {
         "image_size": "@crop_size", "patch_size": 16, "in_channels": 1, "width": 16, "depth": 2, "heads": 2, "mlp": 32,

@@ -26,6 +26,7 @@ STAGES = {
 
 ADAPTOR = ("pretrain", "method_adaptor")
 ADAPTED = ("train", "train_classification", "adapted_classification")
+FROZEN_M3AE = ("pretrain", "method_m3ae", "frozen_m3ae")
 VQA = ("train", "train_vqa")
 IMAGE_TEXT = (*VQA, "train_image_text")
 
@@ -44,6 +45,18 @@ BASES: dict[str, list[tuple[str, ...]]] = {
     "train_vqa": [("train",)],
     "train_image_text": [VQA],
     "fusion_m3ae": [VQA, IMAGE_TEXT],
+    "fusion_frozen_m3ae": [(*VQA, "fusion_m3ae"), (*IMAGE_TEXT, "fusion_m3ae")],
+    **{
+        name: [("pretrain", "method_m3ae")]
+        for name in (
+            "preset_m3ae_paper",
+            "frozen_m3ae",
+            "baseline_text_only",
+            "without_masked_image",
+            "without_masked_language",
+        )
+    },
+    "demo_m3ae": [("pretrain", "method_m3ae", "frozen_m3ae", "demo")],
     "adapted_vqa": [VQA, IMAGE_TEXT],
     **{f"protocol_{name}": [(*VQA, "fusion_m3ae")] for name in ("vqa_rad", "slake", "vqa_med_2019")},
     "protocol_melinda": [(*IMAGE_TEXT, "fusion_m3ae")],
@@ -51,8 +64,16 @@ BASES: dict[str, list[tuple[str, ...]]] = {
     **{f"fraction_{percent}": [("train",)] for percent in (1, 10, 100)},
     **{f"protocol_{name}": [("train",)] for name in ("mgca", "medklip")},
     **{path.stem: [("pretrain",), ("train",)] for path in CONFIGS.glob("backbone_*.yaml")},
-    **{f"encoder_{name}": [ADAPTOR, ADAPTED] for name in ("dinov2_s14", "dinov2_b14", "rad_dino", "resnet50")},
-    "encoder_autoencoder": [ADAPTOR, ADAPTED, ("train", "adapted_segmentation", "adapted_segmentation_autoencoder")],
+    **{
+        f"encoder_{name}": [ADAPTOR, ADAPTED, FROZEN_M3AE]
+        for name in ("dinov2_s14", "dinov2_b14", "rad_dino", "resnet50")
+    },
+    "encoder_autoencoder": [
+        ADAPTOR,
+        ADAPTED,
+        FROZEN_M3AE,
+        ("train", "adapted_segmentation", "adapted_segmentation_autoencoder"),
+    ],
     **{f"adaptor_{name}": [ADAPTOR] for name in ("tokens", "from_images")},
     "demo_adaptor": [(*ADAPTOR, "demo")],
     "demo_adapted": [

@@ -21,7 +21,7 @@ __all__ = ["PretrainingRun"]
 _WEIGHTS = "models/model.safetensors"
 _TOKENIZER = "models/tokenizer"
 _SAVED, _TRAINED = "saved_network", "network_def"
-_NO_VALUES = ("model_type", "architectures", "transformers_version", "_name_or_path")
+_NO_VALUES = ("architectures", "transformers_version", "_name_or_path")
 
 
 class PretrainingRun:
@@ -115,15 +115,15 @@ class PretrainingRun:
         for name in ("image_encoder", "frozen_image", "frozen_text"):
             if isinstance(config.get(name), dict) and "weights" in config[name]:
                 config[name]["weights"] = None
-        values = self.card.get("text_encoder") or {}
-        if values.get("model_type") == "bert":  # of others the configuration alone builds nothing: they are loaded
-            config["text_source"] = _bert_values(values)
+        if values := self.card.get("text_encoder"):
+            config["text_source"] = _family_values(values)
         return config
 
 
-def _bert_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those values of a saved configuration that a BERT has; published ones often hold more."""
-    from transformers import BertConfig
+def _family_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those values of a saved configuration that its family has; published ones often hold more."""
+    from transformers import CONFIG_MAPPING
 
-    known = BertConfig().to_dict()
+    kind = values.get("model_type", "bert")
+    known = CONFIG_MAPPING[kind]().to_dict() if kind in CONFIG_MAPPING else CONFIG_MAPPING["bert"]().to_dict()
     return {name: value for name, value in values.items() if name in known and name not in _NO_VALUES}

@@ -11,31 +11,39 @@ import transformers
 
 from bundle.networks.weights.errors import WeightsError
 
-__all__ = ["build_bert", "load_pretrained", "pooler_of"]
+__all__ = ["build_encoder", "load_pretrained", "pooler_of"]
 
 _BERT_UNDER_OTHER_NAMES = ("cxr-bert",)  # model types that are BERT with a head that we do not use
 
 
-def build_bert(values: Mapping[str, Any], pooler: bool = False) -> Any:
-    """Build a BERT with random weights.
+def build_encoder(values: Mapping[str, Any], pooler: bool = False) -> Any:
+    """Build an encoder with random weights.
 
     Args:
-        values: values of `transformers.BertConfig`; absent ones are BERT-base's.
-        pooler: whether it has a pooler.
+        values: of its configuration; absent ones are the family's defaults. `model_type` names the family, "bert" where
+            it is not given.
+        pooler: whether it has a pooler, if the family has any.
 
     Returns:
-        The `transformers.BertModel`, attention by scaled_dot_product_attention.
+        The transformers model, attention by scaled_dot_product_attention.
 
     Raises:
-        ValueError: if BERT has no such value, or the values do not fit together.
+        ValueError: if there is no such family or the family has no such value, or the values do not fit together.
 
     Example:
-        >>> build_bert({"vocab_size": 4000, "hidden_size": 256, "num_attention_heads": 4, "num_hidden_layers": 4})
+        >>> build_encoder({"vocab_size": 4000, "hidden_size": 256, "num_attention_heads": 4, "num_hidden_layers": 4})
+        >>> build_encoder({"model_type": "roberta", "vocab_size": 50265, "max_position_embeddings": 514})
     """
-    if unknown := sorted(set(values) - set(transformers.BertConfig().to_dict())):
-        raise ValueError(f"A BERT config has no value {', '.join(unknown)}; see transformers.BertConfig.")
-    config = transformers.BertConfig(**{**values, "attn_implementation": "sdpa"})
-    return transformers.BertModel(config, add_pooling_layer=pooler)
+    kind = values.get("model_type", "bert")
+    kind = "bert" if kind in _BERT_UNDER_OTHER_NAMES else kind
+    if kind not in transformers.CONFIG_MAPPING:
+        raise ValueError(f"There is no text encoder of the kind {kind!r}; see transformers.CONFIG_MAPPING.")
+    family = transformers.CONFIG_MAPPING[kind]
+    if unknown := sorted(set(values) - set(family().to_dict())):
+        raise ValueError(f"A {kind} config has no value {', '.join(unknown)}; see transformers.{family.__name__}.")
+    given = {name: value for name, value in values.items() if name != "model_type"}
+    model = transformers.MODEL_MAPPING[family]
+    return model(family(**{**given, "attn_implementation": "sdpa"}), **_pooling(model, pooler))
 
 
 def load_pretrained(source: str, pooler: bool = False) -> Any:
@@ -57,10 +65,8 @@ def load_pretrained(source: str, pooler: bool = False) -> Any:
     """
     try:
         family = _family(source)
-        poolers = "add_pooling_layer" in inspect.signature(family.__init__).parameters
-        options = {"add_pooling_layer": pooler} if poolers else {}
         model, info = family.from_pretrained(
-            source, dtype="float32", attn_implementation="sdpa", output_loading_info=True, **options
+            source, dtype="float32", attn_implementation="sdpa", output_loading_info=True, **_pooling(family, pooler)
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise WeightsError(
@@ -79,21 +85,27 @@ def pooler_of(source: str | os.PathLike[str] | Mapping[str, Any]) -> Any:
     """BERT's pooler: a linear map and tanh on the first token.
 
     Args:
-        source: hub name or local folder; or config values as for `build_bert`, for random weights.
+        source: hub name or local folder; or config values as for `build_encoder`, for random weights.
 
     Returns:
         The module: `[B, L, C]` to `[B, C]`.
 
     Raises:
-        ValueError: if BERT has no such config value.
+        ValueError: if the family has no such config value.
         WeightsError: if the model cannot be loaded or comes without trained pooler.
     """
     pooled = (
-        build_bert(source, pooler=True) if isinstance(source, Mapping) else load_pretrained(str(source), pooler=True)
+        build_encoder(source, pooler=True) if isinstance(source, Mapping) else load_pretrained(str(source), pooler=True)
     )
     if getattr(pooled, "pooler", None) is None:
         raise WeightsError(f"The text encoder {source!r} has no pooler; take the CLS token or the mean in its place.")
     return pooled.pooler
+
+
+def _pooling(family: Any, pooler: bool) -> dict[str, bool]:
+    """The argument that a family takes a pooler by; none where it has no pooler."""
+    poolers = "add_pooling_layer" in inspect.signature(family.__init__).parameters
+    return {"add_pooling_layer": pooler} if poolers else {}
 
 
 def _family(source: str) -> Any:

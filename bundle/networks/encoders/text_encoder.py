@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from bundle.networks.encoders.hugging_face import build_bert, load_pretrained
+from bundle.networks.encoders.hugging_face import build_encoder, load_pretrained
 from bundle.networks.encoders.token_packing import TokenPacking
 
 __all__ = ["TextEncoder"]
@@ -76,7 +76,7 @@ class TextEncoder(nn.Module):
         super().__init__()
         if pooling not in _POOLINGS:
             raise ValueError(f"There is no pooling {pooling!r}; take one of {', '.join(_POOLINGS)}.")
-        self.model = build_bert(source) if isinstance(source, Mapping) else load_pretrained(str(source))
+        self.model = build_encoder(source) if isinstance(source, Mapping) else load_pretrained(str(source))
         config = self.model.config
         self.pooling = pooling
         self.width: int = config.hidden_size
