@@ -56,6 +56,7 @@ BASES: dict[str, list[tuple[str, ...]]] = {
             "without_masked_language",
         )
     },
+    "demo_vqa": [(*VQA, "demo"), (*VQA, "fusion_m3ae", "fusion_frozen_m3ae", "encoder_resnet50", "demo")],
     "demo_m3ae": [("pretrain", "method_m3ae", "frozen_m3ae", "demo")],
     "adapted_vqa": [VQA, IMAGE_TEXT],
     **{f"protocol_{name}": [(*VQA, "fusion_m3ae")] for name in ("vqa_rad", "slake", "vqa_med_2019")},

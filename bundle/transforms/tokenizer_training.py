@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,7 @@ from bundle.data.tokenizer_files import load_tokenizer, save_tokenizer
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-__all__ = ["SPECIAL_TOKENS", "train_tokenizer"]
+__all__ = ["SPECIAL_TOKENS", "own_tokenizer", "train_tokenizer"]
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
@@ -52,6 +54,35 @@ def train_tokenizer(
     vocabulary = _learn_vocabulary(texts, fixed, vocab_size, lowercase)
     save_tokenizer(BertTokenizer(vocab=vocabulary, do_lower_case=lowercase), folder)
     return load_tokenizer(folder)
+
+
+def own_tokenizer(given: str | None, texts: Iterable[str], folder: str | Path, vocab_size: int = 4096) -> str:
+    """The tokenizer of a run: the one that is given, or one trained on its reports, once.
+
+    Several processes may ask at the same time; each trains the same one, and one of them is kept.
+
+    Args:
+        given: local folder or hub name; None: trained.
+        texts: as for `train_tokenizer`.
+        folder: where the trained one is kept; one that is there already, from before a restart, is taken.
+        vocab_size: as for `train_tokenizer`.
+
+    Returns:
+        Folder or hub name.
+
+    Raises:
+        DataError: see `train_tokenizer`.
+    """
+    folder = Path(folder)
+    if given is not None or folder.is_dir():
+        return given or str(folder)
+    own = folder.with_name(f".{folder.name}.{os.getpid()}")
+    train_tokenizer(texts, own, vocab_size)
+    try:
+        os.rename(own, folder)
+    except OSError:  # another process was quicker
+        shutil.rmtree(own)
+    return str(folder)
 
 
 def _characters(texts: Sequence[str], normalizer: Any, pre_tokenizer: Any) -> list[str]:

@@ -266,3 +266,18 @@ def test_more_tokens_than_positions_are_refused_but_not_more_padding() -> None:
     with pytest.raises(ValueError, match="40 tokens do not fit"):
         network(ids, mask)
     torch.testing.assert_close(network(ids, mask, [5, 6]), network(ids[:, :6], mask[:, :6]), rtol=0, atol=1e-6)
+
+
+def test_a_family_is_built_from_the_values_that_its_card_holds() -> None:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    values = {"model_type": "roberta", "vocab_size": 40, "max_position_embeddings": 24, **sizes}
+    encoder = TextEncoder(values, 0, False, pooling="tokens").eval()
+    assert encoder.max_length == 22  # positions count from 2, behind the padding's
+    again = TextEncoder(encoder.model.config.to_diff_dict(), 0, False, pooling="tokens").eval()
+    again.load_state_dict(encoder.state_dict())
+    ids = torch.tensor([[0, 7, 9, 2]])
+    torch.testing.assert_close(again(ids, torch.ones_like(ids)), encoder(ids, torch.ones_like(ids)))
+    as_bert = TextEncoder({name: value for name, value in values.items() if name != "model_type"}, 0, False)
+    assert type(as_bert.model) is not type(encoder.model)
+    with pytest.raises(ValueError, match="no text encoder of the kind 'parrot'"):
+        TextEncoder({"model_type": "parrot"}, 0, False)
