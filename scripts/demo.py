@@ -1,6 +1,7 @@
-"""From nothing to trained networks in minutes: draw phantoms, pack, pre-train, evaluate, segment with ten labels.
+"""From nothing to trained networks in minutes: draw phantoms, pack, pre-train, evaluate, and a task with few labels.
 
-    python -m scripts.demo            # what `make demo` runs
+    python -m scripts.demo                  # what `make demo` runs: G2D, findings without labels, masks with ten
+    python -m scripts.demo --method m3ae    # M3AE on its encoders: masked words, matching, questions
 
 Every step is an ordinary command of this bundle, printed before it runs; what is done already is not done again, and an
 interrupted training continues. The radiographs are synthetic: the figures say that the method learns, not how well it
@@ -18,17 +19,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.command import exit_code
-from scripts.demonstrating.figures import gather, table
+from scripts.demonstrating.demonstration import Demonstration
+from scripts.demonstrating.figures import table
+from scripts.demonstrating.g2d import G2D
+from scripts.demonstrating.m3ae import M3AE
 
 __all__ = ["main"]
 
 ROOT = Path(__file__).resolve().parent.parent
-PRETRAINING = ("configs/pretrain.yaml", "configs/demo.yaml")
-SEGMENTATION = ("configs/train.yaml", "configs/demo.yaml", "configs/demo_segmentation.yaml")
-STARTS = ("random", "encoder", "encoder_decoder")
-LABELS = 10
-POINTED_AT = ["consolidation", "pleural effusion", "pneumothorax", "nodule"]
-"""The findings that grounding is asked for: an enlarged heart is always in one place, so its map proves nothing."""
+METHODS: dict[str, type[Demonstration]] = {"g2d": G2D, "m3ae": M3AE}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     began = time.monotonic()
-    for command, product in _commands(args):
+    shown = METHODS[args.method](args.data, args.runs, args.count, args.epochs, args.steps)
+    for command, product in shown.commands():
         if product.exists():
             print(f"\n{product} is there already", flush=True)
             continue
@@ -54,14 +54,11 @@ def _run(args: argparse.Namespace) -> int:
         code = subprocess.run([sys.executable, *command[1:]], cwd=ROOT, env=_environment()).returncode
         if code:
             return code
-    runs = args.runs
-    evaluations = [runs / stage / "demo" for stage in ("pretrain", "zero_shot", "grounding")]
-    gathered = gather(runs, evaluations, {start: runs / "segmentation" / f"demo_{start}" for start in STARTS})
-    print(table(gathered))
-    print(f"\nFigures:  {gathered}\nCurves:   {runs / 'pretrain' / 'demo' / 'curves.png'}")
-    print(f"Pictures: {runs / 'pretrain' / 'demo' / 'pictures'}: attention, pseudo mask, decoder")
-    print(f"          {runs / 'grounding' / 'demo' / 'pictures'}: what phrases point at")
-    print(f"          {runs / 'segmentation' / 'demo_encoder_decoder' / 'pictures'}: ten labels")
+    gathered = shown.gather()
+    print(table(gathered, shown.rows))
+    print(f"\nFigures: {gathered}")
+    for title, folder in shown.pictures().items():
+        print(f"{title}: {folder}")
     print(f"{(time.monotonic() - began) / 60:.1f} minutes")
     return 0
 
@@ -70,57 +67,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--method", choices=tuple(METHODS), default="g2d", help="what is shown (g2d)")
     parser.add_argument("--count", type=int, default=3000, help="phantoms to draw (3000)")
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "phantoms", help="where they go (data/phantoms)")
     parser.add_argument("--runs", type=Path, default=ROOT / "runs", help="where runs go (runs)")
-    parser.add_argument("--epochs", type=int, help="epochs of pre-training (those of configs/demo.yaml)")
-    parser.add_argument("--steps", type=int, help="steps of segmentation (those of configs/demo_segmentation.yaml)")
+    parser.add_argument("--epochs", type=int, help="epochs of every pre-training (those of the configs)")
+    parser.add_argument("--steps", type=int, help="epochs of every task: steps, with ten labels (those of the configs)")
     return parser.parse_args(arguments)
-
-
-def _commands(args: argparse.Namespace) -> list[tuple[list[str], Path]]:
-    """The commands, each with the file whose presence says that it is done."""
-    datalist, store, cores = args.data / "datalist.json", args.data / "store", str(os.cpu_count() or 1)
-    prepare = ["scripts.prepare", "phantom", "--out", str(args.data), "--count", str(args.count), "--size", "128"]
-    pack = ["scripts.pack", str(datalist), "--out", str(store), "--size", "128", "--vocab-size", "1000"]
-    few = args.data / f"{LABELS}_labels" / "datalist.json"
-    subset = ["scripts.subset", str(datalist), "--out", str(few), "--count", str(LABELS)]
-    return [
-        (["python", "-m", *prepare, "--workers", cores], datalist),
-        (["python", "-m", *pack, "--workers", cores], store / "manifest.json"),
-        _pretraining(args, store),
-        _evaluation(args, "zero_shot", "--prompts", "configs/prompts/phantom.json"),
-        _evaluation(args, "grounding", "--classes", str(POINTED_AT)),
-        (["python", "-m", *subset, "--annotated", "mask", "--positive"], few),
-        *(_segmentation(args, few.parent, start) for start in STARTS),
-    ]
-
-
-def _pretraining(args: argparse.Namespace, store: Path) -> tuple[list[str], Path]:
-    train = ["monai.bundle", "run", "training", "--config_file", str(list(PRETRAINING))]
-    train += ["--dataset_dir", str(store), "--output_root", str(args.runs)]
-    if args.epochs is not None:
-        train += ["--max_epochs", str(args.epochs), "--val_interval", str(args.epochs)]
-    return ["python", "-m", *train], args.runs / "pretrain" / "demo" / "results.json"
-
-
-def _evaluation(args: argparse.Namespace, stage: str, *options: str) -> tuple[list[str], Path]:
-    """Without any label: zero-shot classification or grounding of the held-out phantoms."""
-    evaluate = ["monai.bundle", "run", "evaluating", "--config_file", f"configs/evaluate_{stage}.yaml"]
-    evaluate += ["--pretrained", str(args.runs / "pretrain" / "demo"), "--dataset_dir", str(args.data)]
-    evaluate += ["--output_root", str(args.runs), "--name", "demo", *options]
-    return ["python", "-m", *evaluate], args.runs / stage / "demo" / "results.json"
-
-
-def _segmentation(args: argparse.Namespace, listed: Path, start: str) -> tuple[list[str], Path]:
-    """Ten labels, from random weights or from those that pre-training has left under the name of the start."""
-    train = ["monai.bundle", "run", "training", "--config_file", str([*SEGMENTATION, f"configs/init_{start}.yaml"])]
-    train += ["--dataset_dir", str(listed), "--output_root", str(args.runs), "--name", f"demo_{start}"]
-    if start != "random":
-        train += ["--start", str(args.runs / "pretrain" / "demo" / "models" / f"{start}.safetensors")]
-    if args.steps is not None:
-        train += ["--max_epochs", str(args.steps), "--val_interval", str(args.steps)]
-    return ["python", "-m", *train], args.runs / "segmentation" / f"demo_{start}" / "results.json"
 
 
 def _environment() -> dict[str, str]:

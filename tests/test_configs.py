@@ -49,6 +49,7 @@ BASES: dict[str, list[tuple[str, ...]]] = {
     **{
         name: [("pretrain", "method_m3ae")]
         for name in (
+            "aligned_m3ae",
             "preset_m3ae_paper",
             "frozen_m3ae",
             "baseline_text_only",
@@ -57,7 +58,8 @@ BASES: dict[str, list[tuple[str, ...]]] = {
         )
     },
     "demo_vqa": [(*VQA, "demo"), (*VQA, "fusion_m3ae", "fusion_frozen_m3ae", "encoder_resnet50", "demo")],
-    "demo_m3ae": [("pretrain", "method_m3ae", "frozen_m3ae", "demo")],
+    "demo_text": [("pretrain", "pretrain_text", "demo")],
+    "demo_m3ae": [(*FROZEN_M3AE, "encoder_resnet50", "aligned_m3ae", "demo")],
     "adapted_vqa": [VQA, IMAGE_TEXT],
     **{f"protocol_{name}": [(*VQA, "fusion_m3ae")] for name in ("vqa_rad", "slake", "vqa_med_2019")},
     "protocol_melinda": [(*IMAGE_TEXT, "fusion_m3ae")],

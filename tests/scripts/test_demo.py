@@ -3,7 +3,9 @@ import json
 import pytest
 
 from scripts.demo import main
-from scripts.demonstrating.figures import ROWS, table
+from scripts.demonstrating.figures import table
+from scripts.demonstrating.g2d import G2D
+from scripts.demonstrating.m3ae import M3AE
 
 
 @pytest.mark.slow
@@ -22,7 +24,7 @@ def test_small_demo_from_nothing(tmp_path, capfd):
     ]
     assert main(arguments) == 0
     printed = capfd.readouterr().out
-    assert all(title in printed for title, _ in ROWS)
+    assert all(title in printed for title, _ in G2D.rows)
     gathered = json.loads((tmp_path / "runs" / "demo" / "results.json").read_text())
     assert gathered["stage"] == "demo"
     assert {"retrieval_r5_image_to_text_over_chance", "retrieval_r5_text_to_image_over_chance"} <= set(
@@ -34,6 +36,12 @@ def test_small_demo_from_nothing(tmp_path, capfd):
     assert list((tmp_path / "runs" / "pretrain" / "demo" / "pictures").glob("*.png"))
     assert main(arguments) == 0
     assert capfd.readouterr().out.count("is there already") == 9
+    assert main([*arguments, "--method", "m3ae"]) == 0  # on the same phantoms and the same encoders
+    printed = capfd.readouterr().out
+    assert printed.count("is there already") == 3
+    gathered = json.loads((tmp_path / "runs" / "demo_m3ae" / "results.json").read_text())
+    assert {name for _, name in M3AE.rows} <= set(gathered["metrics"])
+    assert list((tmp_path / "runs" / "pretrain" / "m3ae" / "pictures").glob("*.png"))
 
 
 def test_a_failing_step_ends_the_demo_with_its_code(tmp_path):
@@ -49,7 +57,7 @@ def test_the_table_shows_what_is_there(tmp_path):
     entries = {"pointing_game": {"value": 0.25, "low": 0.2, "high": 0.3}, "side_auc": {"value": 0.5, "low": None}}
     path = tmp_path / "results.json"
     path.write_text(json.dumps({"metrics": entries | {"pointing_game_over_prior": {"value": None, "low": None}}}))
-    lines = {line[:38].strip(): line[38:].split() for line in table(path).splitlines()}
+    lines = {line[:38].strip(): line[38:].split() for line in table(path, G2D.rows).splitlines()}
     assert lines["pointing game, no cardiomegaly"] == ["0.25", "0.2", "to", "0.3"]
     assert lines["left or right, AUC"] == ["0.5"]
     assert lines["over the prior"] == lines["nodule"] == ["-"]

@@ -27,7 +27,7 @@ class Alignment(nn.Module):
         super().__init__()
         self.image = nn.Linear(width, out_features, bias=False)
         self.text = nn.Linear(width, out_features, bias=False)
-        normal_init(self, std=width**-0.5)
+        normal_init(self, width)
 
     def forward(self, images: Tensor, texts: Tensor) -> dict[str, Tensor]:
         """Embed.

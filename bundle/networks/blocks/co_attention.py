@@ -121,7 +121,7 @@ class CoAttention(nn.Module):
         self.image_layers = nn.ModuleList(CoAttentionLayer(*sizes) for _ in range(steps))
         self.text_pooler = nn.Sequential(nn.Linear(width, width), nn.Tanh())
         self.image_pooler = nn.Sequential(nn.Linear(width, width), nn.Tanh())
-        normal_init(self)
+        normal_init(self, width)
 
     def texts(self, features: Tensor) -> Tensor:
         """The text stream before fusion: features `[B, L, text_width]` to `[B, L, D]`."""

@@ -66,7 +66,7 @@ class MaskedImageDecoder(nn.Module):
         self.paint = nn.Linear(width, patch_size**2 * channels)
         patches = build_sincos_position_embedding(list(grid), width, spatial_dims=2).detach()
         self.register_buffer("positions", torch.cat([patches[:, :1] * 0, patches], 1), persistent=False)
-        normal_init(self)
+        normal_init(self, width)
         nn.init.normal_(self.mask_token, std=0.02)
 
     def forward(self, tokens: Tensor, restore: Tensor) -> Tensor:

@@ -30,7 +30,7 @@ class MaskedLanguageHead(nn.Sequential):
         super().__init__(
             nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width, eps=norm_eps), nn.Linear(width, vocab_size)
         )
-        normal_init(self)
+        normal_init(self, width)
 
     def forward(self, input: Tensor) -> Tensor:
         """Logits `[..., V]` of features `[..., D]`."""

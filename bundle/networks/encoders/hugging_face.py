@@ -42,7 +42,7 @@ def build_encoder(values: Mapping[str, Any], pooler: bool = False) -> Any:
     if unknown := sorted(set(values) - set(family().to_dict())):
         raise ValueError(f"A {kind} config has no value {', '.join(unknown)}; see transformers.{family.__name__}.")
     given = {name: value for name, value in values.items() if name != "model_type"}
-    model = transformers.MODEL_MAPPING[family]
+    model: Any = transformers.MODEL_MAPPING[family]
     return model(family(**{**given, "attn_implementation": "sdpa"}), **_pooling(model, pooler))
 
 

@@ -66,8 +66,8 @@ class StackedTransformer(PatchEncoder):
         self.positions = nn.Parameter(torch.zeros(1, 1 + rows**2, width))
         self.blocks = nn.Sequential(*(block(width, heads) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
-        normal_init(self.project)
-        normal_init(self.blocks)
+        normal_init(self.project, frozen.width)
+        normal_init(self.blocks, width)
         nn.init.normal_(self.positions, std=0.02)
 
     def embed(self, image: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ class M3AE(nn.Module):
         self.alignment = alignment
         self.image_step = image_step
         self.matching_head = FullPrecisionLinear(2 * fusion.width, 2)
-        normal_init(self.matching_head)
+        normal_init(self.matching_head, fusion.width)
 
     def forward(
         self,

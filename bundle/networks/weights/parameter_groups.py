@@ -22,7 +22,8 @@ def parameter_groups(
         learning_rate: of all that `factors` does not name.
         weight_decay: of what has two axes or more.
         factors: what the rate is multiplied by, for parameters whose names begin with a key, such as
-            `{"fusion": 5.0, "fusion.modality": 1.0}`; of several keys the longest counts.
+            `{"fusion": 5.0, "fusion.modality": 1.0}`; of several keys the longest counts. A part that the network was
+            built without, which is None there, may be named.
 
     Returns:
         Groups for a `torch.optim` optimiser, each with `params`, `lr` and `weight_decay`, none of them empty; the order
@@ -37,7 +38,8 @@ def parameter_groups(
     """
     factors = dict(factors or {})
     names = [name for name, _ in network.named_parameters()]
-    if unknown := [key for key in factors if not any(_within(name, key) for name in names)]:
+    unknown = [key for key in factors if not any(_within(name, key) for name in names) and not _left_out(network, key)]
+    if unknown:
         parts = ", ".join(name for name, _ in network.named_children())
         kind = type(network).__name__
         raise ValueError(f"{kind} has no part {unknown[0]!r} to give a rate to; its parts are {parts}.")
@@ -54,6 +56,10 @@ def parameter_groups(
 def _factor(name: str, factors: Mapping[str, float]) -> float:
     keys = [key for key in factors if _within(name, key)]
     return factors[max(keys, key=len)] if keys else 1.0
+
+
+def _left_out(network: nn.Module, part: str) -> bool:
+    return getattr(network, part, network) is None
 
 
 def _within(name: str, part: str) -> bool:

@@ -47,3 +47,11 @@ def test_frozen_parameters_are_left_out() -> None:
 def test_a_key_without_parameters_is_refused() -> None:
     with pytest.raises(ValueError, match=r"no part 'fus' to give a rate to; its parts are encoder, fusion"):
         parameter_groups(network(), 1e-3, 0.1, {"fus": 5.0})
+
+
+def test_a_part_that_was_left_out_may_have_a_rate() -> None:
+    given = nn.Module()
+    given.encoder, given.decoder = nn.Linear(2, 2), None
+    assert len(parameter_groups(given, 1e-3, 0.0, {"encoder": 2.0, "decoder": 5.0})) == 1
+    with pytest.raises(ValueError, match="no part 'other'"):
+        parameter_groups(given, 1e-3, 0.0, {"other": 5.0})
