@@ -98,13 +98,13 @@ def test_paper_is_built_in_the_published_sizes(phantom_store: Path) -> None:
     assert (network.patch_masking.share, network.image_step, network.fusion.steps) == (0.75, 3, 6)
     assert {module.p for module in network.fusion.modules() if isinstance(module, nn.Dropout)} == {0.1}
     named = {id(p): name for name, p in network.named_parameters()}
-    found = {named[id(p)]: (group["initial_lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    found = {named[id(p)]: (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
     assert len(found) == len(named)
     for name, (rate, decay) in found.items():
         slow = name.startswith(("image_encoder", "text_encoder", "fusion.modality"))
         assert rate == pytest.approx(1e-5 if slow else 5e-5), name
         assert decay == (0.0 if dict(network.named_parameters())[name].ndim < 2 else 0.01), name
-    assert groups[0]["betas"] == [0.9, 0.98]
+    assert tuple(groups[0]["betas"]) == (0.9, 0.98)
 
 
 def test_paper_has_the_published_recipe(phantom_store: Path) -> None:

@@ -18,7 +18,7 @@ from workflows import workflow
 
 from bundle.networks.blocks.patch_masking import PatchMask
 
-pytestmark = [pytest.mark.slow, pytest.mark.dist]
+pytestmark = [pytest.mark.slow, pytest.mark.dist, pytest.mark.timeout(900)]
 
 BATCH = 8
 WHOLE = {**SMALL, "fusion_dropout": 0.0, "finalize": []}
@@ -49,6 +49,7 @@ CASES = {
     "all losses": Case(("masked_language", "masked_image", "matching")),
     "without masked image": Case(("masked_language", "matching"), ("without_masked_image",)),
     "without masked language": Case(("masked_image", "matching"), ("without_masked_language",)),
+    "aligned": Case(("masked_language", "masked_image", "matching", "contrastive"), ("aligned_m3ae",)),
     "frozen encoder": Case(
         ("masked_language", "masked_image", "matching"), ("frozen_m3ae", "encoder_resnet50"), FROZEN
     ),
@@ -162,7 +163,7 @@ def test_two_processes_equal_one(phantom_store: Path, tmp_path: Path, together: 
         terms, gradients = outcome(made.parser, network_of(made.parser), range(BATCH))
     assert set(terms) == {"loss", *case.terms}
     # Biases of attention keys have no gradient but rounding.
-    assert [key for key, g in gradients.items() if not g.any()] == []
+    assert [key for key, g in gradients.items() if not g.any() and not key.endswith("key.bias")] == []
     for rank in range(2):
         mean, averaged = torch.load(together / f"{name}_{rank}.pt", weights_only=True)
         assert mean.keys() == terms.keys()

@@ -45,6 +45,7 @@ FROZEN = {
         (("without_masked_image",), {}),
         (("without_masked_language",), {}),
         (("baseline_text_only",), {}),
+        (("aligned_m3ae",), {}),
     ],
 )
 def test_a_step_of_m3ae_needs_no_values(repository, phantom_store, overlays, overrides):

@@ -9,6 +9,7 @@ from scripts.demonstrating.m3ae import M3AE
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_small_demo_from_nothing(tmp_path, capfd):
     arguments = [
         "--data",
