@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bundle.data.errors import DataError
 from bundle.data.tokenizer_files import load_tokenizer
 
-__all__ = ["MaskTokens", "MaskWords"]
+__all__ = ["MaskNamedWords", "MaskTokens", "MaskWords"]
 
 _UNJUDGED = -100
 _MARKS = {"##": False, "Ġ": True, "▁": True}  # what WordPiece, byte-level BPE and SentencePiece put before tokens, and
@@ -135,3 +137,40 @@ class MaskWords(MaskTokens):
 
     def _words(self, input_ids: Tensor) -> Tensor:
         return (self._starts.to(input_ids.device)[input_ids].cumsum(1) - 1).clamp_min(0)
+
+
+class MaskNamedWords(MaskTokens):
+    """Mask every occurrence of some words at once, and no other: what the rest of a report may not give away.
+
+    Of words that an image decides, such as the sides, it tells how much a network takes from the image: a report says
+    "left" more than once, and one of them tells the others. All of them become the mask token.
+
+    Args:
+        tokenizer: local folder or hub name, whose ids they are.
+        words: words that are single tokens.
+
+    Raises:
+        DataError: if the tokenizer cannot be loaded or has no such token.
+
+    Example:
+        >>> mask = MaskNamedWords("stores/phantoms/tokenizer", ["left", "right"])  # doctest: +SKIP
+    """
+
+    def __init__(self, tokenizer: str | Path, words: Sequence[str]) -> None:
+        super().__init__(tokenizer, share=1.0, seed=0)
+        loaded = load_tokenizer(tokenizer)
+        pieces = {word: loaded(word, add_special_tokens=False)["input_ids"] for word in words}
+        if broken := [word for word, ids in pieces.items() if len(ids) != 1 or ids[0] == loaded.unk_token_id]:
+            raise DataError(f"tokenizer {tokenizer}: '{broken[0]}' is no single token of it; name words that are")
+        self._named = torch.zeros(len(loaded), dtype=torch.bool)
+        self._named[[ids[0] for ids in pieces.values()]] = True
+
+    def _choose(
+        self, input_ids: Tensor, attention_mask: Tensor, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor]:
+        named = self._named.to(input_ids.device)[input_ids] & attention_mask.bool()
+        order = (~named).to(torch.uint8).argsort(dim=1, stable=True)
+        return order, named.gather(1, order)
+
+    def _replace(self, before: Tensor, generator: torch.Generator | None) -> Tensor:
+        return torch.full_like(before, self._mask_token)

@@ -12,7 +12,8 @@ from tokenizers import ByteLevelBPETokenizer
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from bundle.transforms.mask_tokens import MaskTokens, MaskWords
+from bundle.data.errors import DataError
+from bundle.transforms.mask_tokens import MaskNamedWords, MaskTokens, MaskWords
 from bundle.transforms.tokenize import load_tokenizer, train_tokenizer
 
 TEXTS = [
@@ -159,3 +160,23 @@ def test_what_cannot_be_is_refused(wordpiece: Path, tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match="has no mask token"):
         MaskTokens(tmp_path)
+
+
+def test_named_words_are_masked_wherever_they_stand(wordpiece: Path) -> None:
+    tokenizer = load_tokenizer(wordpiece)
+    the = tokenizer.convert_tokens_to_ids("the")
+    ids, mask = reports(wordpiece, [TEXTS[0], "the the left", "no."])
+    masked = MaskNamedWords(wordpiece, ["the"])(ids, mask)
+    where = ids == the
+    assert where.sum(1).tolist() == [2, 2, 0]  # the small vocabulary makes "the" + "##re" of "There"
+    assert torch.equal(masked["masked_ids"], ids.masked_fill(where, tokenizer.mask_token_id))
+    judged = masked["masked_labels"] != -100
+    assert torch.equal(judged.sum(1), where.sum(1))
+    assert (masked["masked_labels"][judged] == the).all()
+    rows = judged.nonzero()[:, 0]
+    assert where[rows, masked["masked_positions"][judged]].all()
+
+
+def test_a_word_of_several_tokens_cannot_be_named(wordpiece: Path) -> None:
+    with pytest.raises(DataError, match="'cardiomegaly' is no single token of it"):
+        MaskNamedWords(wordpiece, ["the", "cardiomegaly"])
