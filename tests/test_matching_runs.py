@@ -289,7 +289,7 @@ def test_property_check_of_fine_tuning_finds_all(phantom_store: Path, tmp_path: 
 def tuning_process(rank: int, store: str, start: str, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    values = {**SMALL, **TUNING, "start": start, "max_epochs": 1}
+    values = {**SMALL, **TUNING, "start": start, "max_epochs": 1, "name": "matching"}
     with workflow(Path(store), Path(folder), (*M3AE, "train_matching", "multi_gpu"), values) as made:
         made.run()
         assert not made.parser.get_parsed_content("network").find_unused_parameters

@@ -36,9 +36,9 @@ def ranker(candidates: nn.Module, source: M3AE | None = None) -> Any:
     made = MatchingRanker(candidates, patch_masking=source.patch_masking, image_step=0, **parts)  # type: ignore[arg-type]
     made.matching_head = source.matching_head
     with torch.no_grad():
-        for parameter in made.parameters():
-            if parameter.ndim > 1:
-                parameter.mul_(5)
+        for name, parameter in made.named_parameters():
+            if parameter.ndim > 1 and not name.startswith(("fusion.", "matching_head.")):
+                parameter.mul_(5)  # the others are large enough; larger ones would make of rounding what can be seen
     return made
 
 
