@@ -8,12 +8,16 @@ ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+LABEL_VENV := $(VENV)/label
+LABEL_BIN := $(LABEL_VENV)/bin
+LABEL_STAMP := $(LABEL_VENV)/.stamp
+STUDIES ?= data/studies
 
-.PHONY: help setup demo test test-slow lint format clean
+.PHONY: help setup demo test test-slow lint format label-setup label-server clean
 
 help: ## list the targets
-	@echo "usage: make TARGET [ARGS='...'], where ARGS goes to the command behind demo, test and test-slow"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-11s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "usage: make TARGET [ARGS='...'], where ARGS goes to the command behind demo, test, test-slow and label-server"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv with the exact versions of constraints.txt
 
@@ -35,6 +39,11 @@ format: $(STAMP) ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+label-server: $(LABEL_STAMP) ## annotate the images in STUDIES=FOLDER with MONAI Label, on this machine alone
+	$(LABEL_BIN)/python -m scripts.label_server --studies "$(STUDIES)" $(ARGS)
+
+label-setup: $(LABEL_STAMP) ## create the environment of label-server
+
 clean: ## remove .venv and all caches; runs/ stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -52,4 +61,13 @@ $(STAMP): requirements.txt requirements-dev.txt constraints.txt
 	exit 1
 	@echo "Installing the packages into $(VENV): several GB on Linux, some minutes."
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt -c constraints.txt
+	@touch $@
+
+# MONAI Label and its packages, over the packages of .venv, which stay as they are: same torch, same pydicom, same masks.
+$(LABEL_STAMP): $(STAMP) requirements-label.txt
+	$(BIN)/python -m venv --clear $(LABEL_VENV)
+	@packages() { "$$1" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }; \
+	    packages "$(CURDIR)/$(BIN)/python" > "$$(packages $(LABEL_BIN)/python)/packages_of_the_bundle.pth"
+	@echo "Installing MONAI Label into $(LABEL_VENV): 2 GB, some minutes."
+	$(LABEL_BIN)/python -m pip install --quiet --no-deps --ignore-installed -r requirements-label.txt
 	@touch $@

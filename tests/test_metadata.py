@@ -103,7 +103,7 @@ def test_annotation_server_finds_its_keys_and_labels(metadata: dict[str, Any]) -
     assert (image, prediction) == ("image", "pred")
     assert len(ports["inputs"][image]["spatial_shape"]) == 2
     labels = {name: int(index) for index, name in ports["outputs"][prediction]["channel_def"].items()}
-    assert labels == {"background": 0, "opacity": 1}
+    assert labels == {"background": 0, "lung": 1}
     assert ports["outputs"][prediction]["num_channels"] == len(labels)
 
 

@@ -1,0 +1,1 @@
+"""The annotation server: what stands between this bundle and MONAI Label."""
