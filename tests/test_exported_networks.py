@@ -66,9 +66,7 @@ def test_torchscript_equals(
 ) -> None:
     out = tmp_path / "model.ts"
     shape = [1, 1, 256, 256]
-    ckpt_export(
-        "network_def", str(out), str(weights), **files(repository), use_trace=True, input_shape=shape, key_in_ckpt=""
-    )
+    ckpt_export("network_def", str(out), str(weights), **files(repository), use_trace=True, input_shape=shape)
     assert_equal(torch.jit.load(out)(image), network, image)
 
 
@@ -82,7 +80,6 @@ def test_onnx_equals(repository: Path, network: nn.Module, weights: Path, image:
         **files(repository),
         use_trace=True,
         input_shape=[1, 1, 256, 256],
-        key_in_ckpt="",
     )
     session = runtime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
