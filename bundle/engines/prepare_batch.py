@@ -13,6 +13,7 @@ from .prepare_images import Augment, PrepareAugmented
 __all__ = ["PrepareReportBatch"]
 
 Thin = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, list[int]]]
+Judge = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class PrepareReportBatch(PrepareAugmented):
@@ -26,11 +27,21 @@ class PrepareReportBatch(PrepareAugmented):
         std: as of `PrepareImages`.
         augment: maps image `[B, 1, S, S]` in [0, 1] and body `[B, 1, S, S]` (bool) to the same of the network's size.
         thin: maps `input_ids`, `attention_mask` and `sentence` to shortened ids, mask and lengths, on the host.
+        abnormal: maps the same three, of whole reports, to bool `[B]`, true where something is wrong, on the host, as
+            `AbnormalReports`.
     """
 
-    def __init__(self, mean: float, std: float, augment: Augment | None = None, thin: Thin | None = None) -> None:
+    def __init__(
+        self,
+        mean: float,
+        std: float,
+        augment: Augment | None = None,
+        thin: Thin | None = None,
+        abnormal: Judge | None = None,
+    ) -> None:
         super().__init__(mean, std, augment)
         self.thin = thin
+        self.abnormal = abnormal
 
     def __call__(
         self,
@@ -43,7 +54,8 @@ class PrepareReportBatch(PrepareAugmented):
 
         Returns:
             The normalised image `[B, 1, S, S]`; the target: `image` in [0, 1] and `body` (bool), augmented, and the
-            numbers `index`, `text_id` and `study_id` `[B]`; no positional and three keyword arguments of the network.
+            numbers `index`, `text_id` and `study_id` `[B]`, and `abnormal` `[B]` where that is judged; no positional
+            and three keyword arguments of the network.
         """
 
         def move(x: Tensor) -> Tensor:
@@ -54,6 +66,9 @@ class PrepareReportBatch(PrepareAugmented):
         if self.augment is not None:
             image, body = self.augment(image, body)
         target = {name: move(batchdata[name]) for name in ("index", "text_id", "study_id")}
+        if self.abnormal is not None:
+            reports = (batchdata[name] for name in ("input_ids", "attention_mask", "sentence"))
+            target["abnormal"] = move(self.abnormal(*reports))
         words = self.words(batchdata)
         text = {name: move(value) if isinstance(value, Tensor) else value for name, value in words.items()}
         return self.normalised(image), target | {"image": image, "body": body}, (), text

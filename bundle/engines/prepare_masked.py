@@ -40,7 +40,8 @@ class PrepareMaskedBatch(PrepareReportBatch):
     def words(self, batchdata: Mapping[str, Any]) -> dict[str, Any]:
         """As of `PrepareReportBatch`, with what `mask` gives, and `text_id` `[B]`, equal for equal texts."""
         words = super().words(batchdata)
-        masked = self.mask(words["input_ids"], words["attention_mask"])
+        longest = max(words["lengths"])  # thinned reports are wider than any of them is long
+        masked = self.mask(words["input_ids"][:, :longest], words["attention_mask"][:, :longest])
         return words | masked | {"text_id": batchdata["text_id"]}
 
 

@@ -1,12 +1,12 @@
 """The pseudo mask of G2D: from attention to a segmentation target, on the device and without waiting for it.
 
-Five parts, each a small callable that a config may replace:
+Parts, each a small callable that a config may replace, and `PseudoMask`, which calls them in this order:
 
-1. a *source* scores the cells of a coarse map,
+1. a *source* scores the cells of a coarse map (here by attention; `report_score` has those that reports condition),
 2. a *body* tells where the patient is,
-3. an *area rule* decides which scored pixels of the body belong to the mask,
-4. *edges* are smoothed,
-5. `PseudoMask` calls them in this order.
+3. an *area rule* decides which scored pixels of the body belong to the mask (`peak_area` has one more),
+4. *kept* tells whose masks are drawn at all,
+5. *edges* are smoothed.
 
 Reference: G2D (arXiv 2312.01522), section 3.2.
 """
@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 __all__ = [
+    "AbnormalAlone",
     "AttentionScore",
     "BilateralEdges",
     "BilinearQuantileArea",
@@ -45,6 +46,7 @@ class PseudoMask:
         edges: maps mask `[B, 1, H, W]` in {0, 1} and image `[B, 1, H, W]` in [0, 1] to a mask in [0, 1]; none
             leaves the blocks of the coarse map as they are.
         rebinarize: threshold that makes the smoothed mask hard again; none keeps it soft.
+        kept: maps the target to bool `[B]`, false for images whose masks are empty; none draws all, as published.
     """
 
     def __init__(
@@ -54,17 +56,21 @@ class PseudoMask:
         area: Callable[[Tensor, Tensor], Tensor],
         edges: Callable[[Tensor, Tensor], Tensor] | None = None,
         rebinarize: float | None = None,
+        kept: Callable[[Tensors], Tensor] | None = None,
     ) -> None:
         self.source = source
         self.body = body
         self.area = area
         self.edges = edges
         self.rebinarize = rebinarize
+        self.kept = kept
 
     @torch.no_grad()
     def __call__(self, prediction: Tensors, target: Tensors) -> Tensor:
         """Return the mask `[B, 1, H, W]`, fp32 in [0, 1], without gradient."""
         mask = self.area(self.source(prediction).float(), self.body(target)).float()
+        if self.kept is not None:
+            mask = mask * self.kept(target)[:, None, None, None]
         if self.edges is not None:
             mask = self.edges(mask, target["image"].float())
         if self.rebinarize is not None:
@@ -91,6 +97,13 @@ class WholeImage:
 
     def __call__(self, target: Tensors) -> Tensor:
         return torch.ones_like(target["image"], dtype=torch.bool)
+
+
+class AbnormalAlone:
+    """Keep the masks of images whose reports say that something is wrong: `abnormal` `[B]`, bool."""
+
+    def __call__(self, target: Tensors) -> Tensor:
+        return target["abnormal"]
 
 
 class QuantileArea:

@@ -54,6 +54,23 @@ def test_what_is_masked_is_what_thinning_left() -> None:
     assert words["masked_ids"].tolist() == [[1, 99], [1, 99]]
 
 
+def test_no_place_lies_behind_the_longest_report() -> None:
+    """Thinned reports keep their columns, which the network cuts off; places to be named are not among those."""
+
+    def first_word(ids: Tensor, mask: Tensor, sentence: Tensor) -> tuple[Tensor, Tensor, list[int]]:
+        kept = torch.arange(ids.shape[1]) < 2
+        return ids * kept, mask * kept, [2, 2]
+
+    def all_places(ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        places = torch.arange(ids.shape[1]).expand_as(ids)
+        return {"masked_ids": ids, "masked_positions": places, "masked_labels": ids}
+
+    words = PrepareMaskedBatch(0, 1, all_places, thin=first_word)(batch(), "cpu")[3]
+    assert words["input_ids"].shape == (2, 4)
+    assert words["masked_ids"].shape == (2, 2)
+    assert words["masked_positions"].tolist() == [[0, 1], [0, 1]]
+
+
 def test_the_control_sees_no_image() -> None:
     image, target, _, words = PrepareMaskedText(0.5, 0.25, second)(batch(), "cpu")
     assert image.unique().tolist() == [-2]

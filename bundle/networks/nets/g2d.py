@@ -60,16 +60,21 @@ class G2D(nn.Module):
             lengths: token counts, ascending, as integers of the host; they let the text encoder skip padding.
 
         Returns:
-            `image_embedding` and `text_embedding` `[B, D]` of length 1, fp32; `attention` `[B, heads, h, w]`; and
-            `logits` `[B, 1, H, W]` where the decoder runs.
+            `image_embedding` and `text_embedding` `[B, D]` of length 1, fp32; `attention` `[B, heads, h, w]`;
+            `patch_values` `[B, D, h, w]`, the patches in the space of the pooled vector, without gradient; and `logits`
+            `[B, 1, H, W]` where the decoder runs.
         """
         return self.encode_image(image) | {"text_embedding": self.encode_text(input_ids, attention_mask, lengths)}
 
     def encode_image(self, image: Tensor) -> dict[str, Tensor]:
         """Embed and decode radiographs `[B, 1, H, W]`; as `forward` without `text_embedding`."""
         features = self.image_encoder(image)
-        pooled, attention = self.pool(self.image_projection(features[-1]))
-        output = {"image_embedding": F.normalize(pooled.float(), dim=-1), "attention": attention}
+        patches = self.image_projection(features[-1])
+        pooled, attention = self.pool(patches)
+        with torch.no_grad():
+            values = self.pool.patch_values(patches)
+        embedding = F.normalize(pooled.float(), dim=-1)
+        output = {"image_embedding": embedding, "attention": attention, "patch_values": values}
         if self.decoder is None:
             return output
         if self.decoding or not self.training:

@@ -73,6 +73,7 @@ def test_outputs():
         "image_embedding": (4, 8),
         "text_embedding": (4, 8),
         "attention": (4, 2, 4, 4),
+        "patch_values": (4, 8, 4, 4),
         "logits": (4, 1, 64, 64),
     }
     for name in ("image_embedding", "text_embedding"):
