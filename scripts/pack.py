@@ -66,7 +66,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--max-length", type=positive, default=256, help="tokens at which reports are cut (256)")
     parser.add_argument(
         "--report",
-        choices=("sections", "released"),
+        choices=("sections", "impression", "released"),
         default="sections",
         help="text of a report: see bundle/transforms/report.py",
     )

@@ -13,7 +13,7 @@ from bundle.data.errors import DataError
 from bundle.data.tokenizer_files import load_tokenizer
 from bundle.transforms.word_starts import word_starts
 
-__all__ = ["MaskEveryMention", "MaskNamedWords", "MaskTokens", "MaskWords"]
+__all__ = ["MaskNamedWords", "MaskTokens", "MaskWords"]
 
 _UNJUDGED = -100
 
@@ -134,30 +134,6 @@ class MaskWords(MaskTokens):
 
     def _words(self, input_ids: Tensor) -> Tensor:
         return (self._starts.to(input_ids.device)[input_ids].cumsum(1) - 1).clamp_min(0)
-
-
-class MaskEveryMention(MaskTokens):
-    """Mask words that are chosen at random, each wherever the report says it (ours).
-
-    Reports repeat themselves: a finding, its side and its size stand in the findings and once more in the impression.
-    Where one mention stays, it tells the others, and nothing has to be read from the image. Here all mentions of a
-    token are masked together and share one fate of the three. Tokens are chosen, not places, so a rare word is masked
-    as often as a full stop.
-
-    The last token that begins within the share is masked everywhere, so slightly more than the share is; one with more
-    than 16 mentions beyond it keeps the rest.
-    """
-
-    surplus = 16
-
-    def _words(self, input_ids: Tensor) -> Tensor:
-        return (input_ids[:, :, None] == input_ids[:, None, :]).to(torch.uint8).argmax(2)
-
-    def _replace(self, before: Tensor, generator: torch.Generator | None) -> Tensor:
-        fates = before.new_zeros(len(before), len(self._special)) + torch.arange(
-            len(self._special), device=before.device
-        )
-        return super()._replace(fates, generator).gather(1, before)
 
 
 class MaskNamedWords(MaskTokens):

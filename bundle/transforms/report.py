@@ -12,7 +12,14 @@ from monai.transforms import MapTransform
 from bundle.data.errors import DataError  # the one error of unusable input, whichever room finds it
 from bundle.transforms.report_sections import extract_sections
 
-__all__ = ["ReportTextd", "extract_sections", "released_report_text", "report_text", "split_sentences"]
+__all__ = [
+    "ReportTextd",
+    "extract_sections",
+    "impression_text",
+    "released_report_text",
+    "report_text",
+    "split_sentences",
+]
 
 _ABBREVIATIONS = frozenset(
     ["dr", "mr", "mrs", "ms", "prof", "st", "vs", "cf", "e.g", "i.e", "approx", "fig", "figs"],
@@ -43,6 +50,26 @@ def report_text(item: Mapping[str, Any]) -> str:
     parts = [item.get("findings"), item.get("impression")] if text is None else text
     joined = parts if isinstance(parts, str) else " ".join(part for part in parts if part)
     return _checked(" ".join(joined.split()), item)
+
+
+def impression_text(item: Mapping[str, Any]) -> str:
+    """The impression of a data-list item as one line: what is found in a few words, as captions say it.
+
+    Args:
+        item: as of `report_text`.
+
+    Returns:
+        `impression`, or the whole report of an item that has none.
+
+    Raises:
+        DataError: the item has none of the keys.
+
+    Example:
+        >>> impression_text({"findings": "The heart is large.", "impression": "Cardiomegaly."})
+        'Cardiomegaly.'
+    """
+    impression = item.get("impression")
+    return report_text({**item, "text": impression} if impression else item)
 
 
 def released_report_text(item: Mapping[str, Any]) -> str:

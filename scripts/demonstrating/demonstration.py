@@ -50,13 +50,14 @@ class Demonstration(ABC):
 
     def pairs(self) -> list[Step]:
         """Draw phantoms and pack them."""
-        datalist, cores = self.data / "datalist.json", str(os.cpu_count() or 1)
+        datalist = self.data / "datalist.json"
         prepare = ["scripts.prepare", "phantom", "--out", str(self.data), "--count", str(self.count), "--size", "128"]
-        pack = ["scripts.pack", str(datalist), "--out", str(self.store), "--size", "128", "--vocab-size", "1000"]
-        return [
-            (["python", "-m", *prepare, "--workers", cores], datalist),
-            (["python", "-m", *pack, "--workers", cores], self.store / "manifest.json"),
-        ]
+        return [(["python", "-m", *prepare, "--workers", _cores()], datalist), self.packing(self.store)]
+
+    def packing(self, store: Path, *options: str) -> Step:
+        """Pack the phantoms into a store."""
+        pack = ["scripts.pack", str(self.data / "datalist.json"), "--out", str(store), "--size", "128"]
+        return ["python", "-m", *pack, "--vocab-size", "1000", "--workers", _cores(), *options], store / "manifest.json"
 
     def training(self, configs: Sequence[str], product: Path, data: Path, length: int | None, *options: str) -> Step:
         """A training; `length` epochs of it are validated once, at the end.
@@ -89,3 +90,7 @@ class Demonstration(ABC):
     def g2d(self) -> Path:
         """Folder of the pre-training of G2D."""
         return self.runs / "pretrain" / "demo"
+
+
+def _cores() -> str:
+    return str(os.cpu_count() or 1)

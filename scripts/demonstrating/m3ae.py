@@ -40,16 +40,17 @@ class M3AE(Demonstration):
     def commands(self) -> list[Step]:
         """See `Demonstration.commands`."""
         encoders = ("--images_of", str(self.g2d), "--words_of", str(self._words))
-        tokenizer = ("--tokenizer", str(self.store / "tokenizer"))
+        tokenizer = ("--tokenizer", str(self._captions / "tokenizer"))
         start = ("--start", str(self._run / "models" / "model.safetensors"))
         blind = (*PRETRAINING, "baseline_text_only")
         return [
             *self.pairs(),
+            self.packing(self._captions, "--report", "impression"),
             self.pretraining(),
             self.training(WORDS, self._words, self.data, self.epochs, *tokenizer),
-            self.training(PRETRAINING, self._run, self.store, self.epochs, *encoders),
-            self.training(blind, self._text_only, self.store, self.epochs, *encoders),
-            self.evaluation("matching", self._matching, self._run, self.store),
+            self.training(PRETRAINING, self._run, self._captions, self.epochs, *encoders),
+            self.training(blind, self._text_only, self._captions, self.epochs, *encoders),
+            self.evaluation("matching", self._matching, self._run, self._captions),
             self.training(QUESTIONS, self._questions, self.data, self.steps, *start),
         ]
 
@@ -67,6 +68,10 @@ class M3AE(Demonstration):
             "Patches removed and painted": self._run / "pictures",
             "Words masked and named": self._run / "examples",
         }
+
+    @property
+    def _captions(self) -> Path:
+        return self.data / "captions"
 
     @property
     def _words(self) -> Path:

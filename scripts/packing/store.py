@@ -15,7 +15,7 @@ from bundle.data.errors import DataError
 from bundle.data.manifest import read_manifest, sha256_file
 from bundle.data.pack_layout import STORE_KIND
 from bundle.data.pack_writer import PackWriter, SplitRows
-from bundle.transforms.report import released_report_text, report_text
+from bundle.transforms.report import impression_text, released_report_text, report_text
 from bundle.transforms.tokenize import load_tokenizer, save_tokenizer, tokenizer_sha256, train_tokenizer
 from scripts.packing.render import RenderRadiograph
 from scripts.packing.reports import SplitReports, codes_of_splits, read_reports, tokenize_split
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["pack"]
 
-REPORTS = {"sections": report_text, "released": released_report_text}
+REPORTS = {"sections": report_text, "impression": impression_text, "released": released_report_text}
 BYTES_PER_TOKEN = 6  # at most: 4 of the id, 2 of the sentence number
 CHECKED_FILES: dict[str, Literal["none"] | int] = {"stop": 100, "skip": "none"}
 """Files looked for before the work begins: a sample, to notice a wrong folder at once; none if missing ones may be."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from bundle.data.errors import DataError
-from bundle.transforms.mask_tokens import MaskEveryMention, MaskNamedWords, MaskTokens, MaskWords
+from bundle.transforms.mask_tokens import MaskNamedWords, MaskTokens, MaskWords
 from bundle.transforms.tokenize import load_tokenizer, train_tokenizer
 
 TEXTS = [
@@ -82,7 +82,7 @@ def test_share_and_replacements(wordpiece: Path) -> None:
 @given(
     st.lists(st.integers(0, 30), min_size=1, max_size=6),
     st.sampled_from([0.15, 0.5, 1.0]),
-    st.sampled_from([MaskTokens, MaskWords, MaskEveryMention]),
+    st.sampled_from([MaskTokens, MaskWords]),
 )
 def test_special_and_padding_never_and_one_always(
     wordpiece: Path, words: list[int], share: float, kind: type[MaskTokens]
@@ -106,7 +106,7 @@ def test_special_and_padding_never_and_one_always(
             assert used.sum() == (0 if real == 0 else max(1, round(share * real)))
 
 
-@pytest.mark.parametrize("kind", [MaskTokens, MaskWords, MaskEveryMention])
+@pytest.mark.parametrize("kind", [MaskTokens, MaskWords])
 def test_short_reports_have_one_masked(wordpiece: Path, kind: type[MaskTokens]) -> None:
     tokenizer = load_tokenizer(wordpiece)
     first, last, pad = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id
@@ -137,36 +137,6 @@ def test_whole_words(kind: str, request: pytest.FixtureRequest) -> None:
     assert seen == {(True, True), (True, False), (False, True), (False, False)}
 
 
-def test_every_mention_of_a_token_shares_its_fate(wordpiece: Path) -> None:
-    torch.manual_seed(0)
-    ids, mask = reports(wordpiece, [f"{text} {text}" for text in TEXTS] * 30)
-    masked = MaskEveryMention(wordpiece, 0.3)(ids, mask)
-    judged = torch.zeros_like(ids, dtype=torch.bool).scatter(
-        1, masked["masked_positions"], masked["masked_labels"] != -100
-    )
-    repeated, fates, mask_id = 0, set(), load_tokenizer(wordpiece).mask_token_id
-    for before, after, hit in zip(ids, masked["masked_ids"], judged, strict=True):
-        for token in before[hit].unique():
-            mentions = before == token
-            assert hit[mentions].all()
-            assert len(after[mentions].unique()) == 1
-            repeated += int(mentions.sum() > 1)
-            fates.add("same" if after[mentions][0] == token else "mask" if after[mentions][0] == mask_id else "other")
-    assert repeated > 200
-    assert fates == {"mask", "other", "same"}
-
-
-def test_rare_tokens_are_chosen_as_often_as_frequent_ones(wordpiece: Path) -> None:
-    torch.manual_seed(0)
-    tokenizer = load_tokenizer(wordpiece)
-    often, *others = tokenizer.convert_tokens_to_ids(["a", "c", "e", "h", "i", "l", "m", "n", "o"])
-    ids = torch.tensor([[tokenizer.cls_token_id, *[often] * 8, *others, tokenizer.sep_token_id]]).repeat(2000, 1)
-    masked = MaskEveryMention(wordpiece, 1 / 16)(ids, torch.ones_like(ids))
-    first = masked["masked_labels"][:, 0]
-    counts = torch.tensor([(first == token).sum() for token in [often, *others]]) / len(ids)
-    torch.testing.assert_close(counts, torch.full((9,), 1 / 9), atol=0.03, rtol=0)
-
-
 def test_a_seed_makes_every_call_the_same(wordpiece: Path) -> None:
     ids, mask = reports(wordpiece, TEXTS)
     fixed = MaskTokens(wordpiece, seed=3)
@@ -183,7 +153,7 @@ def test_a_report_without_words_has_none_masked(wordpiece: Path) -> None:
     assert torch.equal(masked["masked_ids"][0], ids[0])
 
 
-@pytest.mark.parametrize("kind", [MaskTokens, MaskWords, MaskEveryMention])
+@pytest.mark.parametrize("kind", [MaskTokens, MaskWords])
 def test_nothing_needs_the_values_of_a_tensor(wordpiece: Path, kind: type[MaskTokens]) -> None:
     masked = kind(wordpiece)(*(x.to("meta") for x in reports(wordpiece, TEXTS)))
     assert masked["masked_ids"].is_meta

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from monai.bundle import ConfigParser
 
 from bundle.data.errors import DataError
-from bundle.transforms.report import ReportTextd, released_report_text, report_text, split_sentences
+from bundle.transforms.report import ReportTextd, impression_text, released_report_text, report_text, split_sentences
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_report_text(item: dict[str, Any], text: str) -> None:
     assert report_text(item) == text
 
 
-@pytest.mark.parametrize("build", [report_text, released_report_text])
+@pytest.mark.parametrize("build", [report_text, impression_text, released_report_text])
 @pytest.mark.parametrize("item", [{"id": "s7"}, {"id": "s7", "text": " \n"}])
 def test_no_report(build: Any, item: dict[str, Any]) -> None:
     with pytest.raises(DataError, match="item s7: it has no report"):
@@ -94,6 +94,18 @@ def test_spans_are_ordered_and_cover_everything(text: str) -> None:
         assert not text[end - 1].isspace()
         assert not text[before:start].strip()
     assert not text[ends[-1] :].strip()
+
+
+@pytest.mark.parametrize(
+    ("item", "text"),
+    [
+        ({"findings": "The heart is large.", "impression": " Cardio-\n megaly. "}, "Cardio- megaly."),
+        ({"findings": "The heart is large."}, "The heart is large."),
+        ({"text": "All of it.", "impression": "The gist."}, "The gist."),
+    ],
+)
+def test_impression_text(item: dict[str, Any], text: str) -> None:
+    assert impression_text({"id": "a", **item}) == text
 
 
 def test_transform_from_a_config() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import torch
+from timm.layers import build_sincos2d_pos_embed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,7 +19,7 @@ __all__ = ["StackedTransformer"]
 
 
 class StackedTransformer(PatchEncoder):
-    """A frozen encoder, its tokens projected, learned positions, pre-LN blocks and a LayerNorm, which are trained.
+    """A frozen encoder, and trained on its tokens: LayerNorm, projection, positions, pre-LN blocks and a LayerNorm.
 
     M3AE on networks that were trained elsewhere, convolutions among them: a ResNet of a G2D run, DINOv2, RAD-DINO. An
     image whose patches are masked is encoded anew with these patches at the normalised image's mean, 0: what the
@@ -30,7 +31,7 @@ class StackedTransformer(PatchEncoder):
         patch_size: side in pixels of what a position stands for: the stride of the encoder's last map, or its patch.
         width: D of the tokens.
         depth: number of blocks.
-        heads: of a block; they divide `width`.
+        heads: of a block; they divide `width`, as 4 does.
         mlp: width within a block.
 
     Raises:
@@ -53,22 +54,23 @@ class StackedTransformer(PatchEncoder):
         mlp: int = 3072,
     ) -> None:
         super().__init__()
-        if image_size % patch_size or width % heads:
+        if image_size % patch_size or width % heads or width % 4:
             raise ValueError(
                 f"A transformer for {image_size} px with patches of {patch_size} px, width {width} and {heads} heads "
-                "cannot be built: patches divide the image, heads the width."
+                "cannot be built: patches divide the image, heads the width, and so does 4."
             )
         rows = image_size // patch_size
         block = partial(Block, mlp_ratio=mlp / width, qkv_bias=True, norm_layer=nn.LayerNorm)
         self.frozen = frozen
         self.width, self.patch_size, self.grid = width, patch_size, (rows, rows)
-        self.project = nn.Linear(frozen.width, width)
-        self.positions = nn.Parameter(torch.zeros(1, 1 + rows**2, width))
+        self.project = nn.Sequential(nn.LayerNorm(frozen.width), nn.Linear(frozen.width, width))
+        # Begins with waves, as large as the tokens: what begins near nothing takes long to tell left from right.
+        waves = build_sincos2d_pos_embed([rows, rows], dim=width)
+        self.positions = nn.Parameter(torch.cat([torch.zeros(1, width), waves])[None])
         self.blocks = nn.Sequential(*(block(width, heads) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         normal_init(self.project, frozen.width)
         normal_init(self.blocks, width)
-        nn.init.normal_(self.positions, std=0.02)
 
     def embed(self, image: Tensor) -> Tensor:
         """See `PatchEncoder.embed`.
