@@ -199,6 +199,14 @@ def test_a_run_without_matching_head_is_refused(phantom_store: Path, tmp_path: P
         assert "nowhere: this is no finished pre-training run" in failure(made)
 
 
+def test_a_run_without_vectors_is_refused_where_vectors_are_compared(
+    trained: tuple[Path, torch.nn.Module], phantom_store: Path, tmp_path: Path
+) -> None:
+    given = {"pretrained": str(trained[0]), "dataset_dir": str(phantom_store), "output_root": str(tmp_path), **CPU}
+    with started(("evaluate_retrieval",), given, run_id="evaluating") as made:
+        assert "the run's M3AE gives no vectors of images and texts to be compared" in failure(made)
+
+
 TUNING = {"crop_size": 48, "batch_size": 20, "negatives": 7, "learning_rate": 3.0e-3}
 
 

@@ -15,6 +15,7 @@ from bundle.data.errors import DataError
 from bundle.data.radiograph_reader import read_radiograph
 from bundle.inferers.autocast import AutocastInferer
 from bundle.inferers.pretraining_run import PretrainingRun
+from bundle.networks.weights.errors import WeightsError
 from bundle.transforms.centre_crop import crop_centre
 from bundle.transforms.geometry import Geometry, fit
 
@@ -92,14 +93,21 @@ class VisionLanguageModel(nn.Module):
             tokenizer: local folder or hub name; None: the copy in `models/tokenizer`.
 
         Raises:
-            WeightsError: if the folder holds no finished run with a text encoder, or weights that do not fit.
+            WeightsError: if the folder holds no finished run with a text encoder, or weights that do not fit, or a
+                network that gives no vectors of images and texts.
             DataError: if there is no tokenizer, or another one than in training.
         """
         run = PretrainingRun(folder)
         store = run.card.get("store") or {}
         precision = precision or run.precision
+        network = run.network(precision)
+        if not hasattr(network, "embed_image"):
+            raise WeightsError(
+                f"{folder}: the run's {type(network).__name__} gives no vectors of images and texts to be compared: name "
+                "a run of G2D or Adaptor, or rank this one's pairs with configs/evaluate_matching.yaml."
+            )
         model = cls(
-            run.network(precision),
+            network,
             run.tokenizer(tokenizer),
             image_size=run.card["image_size"],
             fitted_size=store.get("size"),
