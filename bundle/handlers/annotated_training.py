@@ -15,7 +15,19 @@ from bundle.networks.weights.weights_file import read_weights
 from .atomic import replacing
 from .run_folder import running_parser
 
-__all__ = ["AnnotationError", "publish", "train_annotated"]
+__all__ = ["NETWORK", "AnnotationError", "publish", "train_annotated"]
+
+NETWORK = (
+    "classes",
+    "image_size",
+    "fit",
+    "image_mean",
+    "image_std",
+    "image_name",
+    "image_encoder",
+    "decoder_channels",
+)
+"""Ids that say which network `inference.json` has and what it sees; `train.json` has them with the same values."""
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +41,9 @@ def train_annotated(overlays: Sequence[str]) -> None:
 
     MONAI Label fills a config with items `{image, label}` under `train::dataset::data` and `validate::dataset::data`,
     epochs under `train::trainer::max_epochs`, a `device`, and a `CheckpointLoader` with the weights to begin with at
-    the head of `train::handlers`; then it evaluates the list `run`. These five go into a workflow of the `overlays`,
-    whose own `run` trains. Weights are taken over strictly, see `transfer`; all but a head of other classes must fit.
+    the head of `train::handlers`; then it evaluates the list `run`. These five, and the ids of `NETWORK`, go into a
+    workflow of the `overlays`, whose own `run` trains. Weights are taken over strictly, see `transfer`; all but a head
+    of other classes must fit.
 
     Without items for validation the training items validate: the best epoch is then the one that knows them best.
 
@@ -52,6 +65,7 @@ def train_annotated(overlays: Sequence[str]) -> None:
     validation = _items(given["validate"]["dataset"]["data"]) or items
     logger.info("training on %d annotated images, validating on %d", len(items), len(validation))
     values = {
+        **{name: given[name] for name in NETWORK},
         "bundle_root": str(root),
         "device": torch.device(given.get_parsed_content("device")),
         "start": _start(given["train"]["handlers"]),

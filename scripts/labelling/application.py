@@ -14,6 +14,7 @@ from bundle.handlers.plain_errors import plain_cause
 
 __all__ = ["make_app"]
 
+_ON_IMAGES = ("/infer/", "/datastore/label")
 _NOT_THERE = ("not found", "is not initialized", "no such")
 
 
@@ -23,6 +24,7 @@ def make_app() -> Any:
     - 404 for images, models and labels that there aren't,
     - 400 for what else MONAI Label refuses,
     - 422 with one sentence for input that can't be used: no image, damaged, a volume, too large,
+    - 502 where the DICOMweb server fails,
     - 500 for a fault of the program; the server's log has its traceback.
     """
     from monailabel.app import app
@@ -36,9 +38,9 @@ def make_app() -> Any:
 
 
 async def _find_image(request: Any, answer: Callable[[Any], Awaitable[Any]]) -> Any:
-    """Stop inference on an image that there isn't, which MONAI Label takes for a file without a name."""
+    """Stop work on an image that there isn't, which MONAI Label takes for a file without a name."""
     image = request.query_params.get("image")
-    if request.url.path.startswith("/infer/") and image and not _is_known(image):
+    if request.url.path.startswith(_ON_IMAGES) and image and not _is_known(image):
         return _answer(404, f"there is no image '{image}'; GET /datastore/?output=all lists them")
     return await answer(request)
 
@@ -52,9 +54,13 @@ async def _refuse_parameters(request: Any, error: Any) -> Any:
 
 
 async def _explain(request: Any, error: Exception) -> Any:
+    from requests import RequestException
+
     cause = plain_cause(error)
     if cause is not None:
         return _answer(422, str(cause))
+    if isinstance(error, RequestException):
+        return _answer(502, f"the DICOMweb server does not answer as it should: {type(error).__name__}")
     return _answer(500, f"a fault of the server, see its log: {type(error).__name__}")
 
 

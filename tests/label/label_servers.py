@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHON = ROOT / ".venv" / "label" / "bin" / "python"
 MODEL = "cxr_segmentation"
 
-_START, _ANSWER = 600, 300  # s; imports alone take minutes where many share a machine
+_START, _ANSWER, _TRAINING = 600, 300, 900  # s; imports alone take minutes where many share a machine
 
 
 @dataclass
@@ -55,14 +55,13 @@ class Server:
     def get(self, path: str, **query: str) -> Answer:
         return _asked(Request(f"{self.url}{path}?{urlencode(query)}"))
 
-    def infer(self, image: str = "", file: Path | None = None, suffix: str = ".png") -> Answer:
-        """Ask for the label map of an image of the folder, or of a file that is sent along."""
-        parts: list[tuple[str, str | None, bytes]] = [
-            ("params", None, json.dumps({"device": "cpu", "result_extension": suffix}).encode())
-        ]
+    def infer(self, image: str = "", file: Path | None = None, suffix: str = ".png", output: str = "image") -> Answer:
+        """Ask for the label map of an image of the studies, or of a file that is sent along."""
+        params = {"device": "cpu", "result_extension": suffix, "label_info": []}
+        parts: list[tuple[str, str | None, bytes]] = [("params", None, json.dumps(params).encode())]
         if file is not None:
             parts.append(("file", file.name, file.read_bytes()))
-        return self._send("POST", f"/infer/{MODEL}", {"image": image, "output": "image"}, parts)
+        return self._send("POST", f"/infer/{MODEL}", {"image": image, "output": output}, parts)
 
     def label(self, image: str, mask: np.ndarray) -> Answer:
         """Save a mask as the final label of an image."""
@@ -77,7 +76,7 @@ class Server:
 
     def trained(self) -> dict[str, Any]:
         """Wait for the training's end, and return what the server says of it."""
-        end = time.monotonic() + _ANSWER
+        end = time.monotonic() + _TRAINING
         while (state := self.get("/train/").json)["status"] in ("SUBMITTED", "RUNNING"):
             assert time.monotonic() < end, state
             time.sleep(1)
@@ -97,12 +96,16 @@ class Server:
 
 
 @contextmanager
-def served(studies: Path, workspace: Path, weights: Path) -> Iterator[Server]:
-    """A server on a free port of the loopback; whatever happens it and the trainings it has started end."""
-    port = _free_port()
+def served(studies: Path | str, workspace: Path, first: Sequence[str | Path]) -> Iterator[Server]:
+    """A server on images of a folder or a DICOMweb server, on a free port of the loopback.
+
+    Whatever happens, it and the trainings it has started end. `first` are the options that say what a new workspace
+    begins with.
+    """
+    port = free_port()
     log = workspace.with_suffix(".log")
-    options = {"--studies": studies, "--workspace": workspace, "--weights": weights, "--port": port}
-    command = [str(PYTHON), "-m", "scripts.label_server", *(str(part) for pair in options.items() for part in pair)]
+    options = ["--studies", studies, "--workspace", workspace, "--port", port, *first]
+    command = [str(PYTHON), "-m", "scripts.label_server", *map(str, options)]
     with log.open("ab") as stream:
         process = subprocess.Popen(command, cwd=ROOT, stdout=stream, stderr=stream, start_new_session=True)
     server = Server(f"http://127.0.0.1:{port}", process, log)
@@ -140,7 +143,7 @@ def _asked(request: Request) -> Answer:
         return Answer(error.code, error.read())
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

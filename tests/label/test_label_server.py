@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,9 +18,11 @@ import numpy as np
 import pytest
 import torch
 from label_servers import MODEL, PYTHON, ROOT, Server, killed, served
-from monai.bundle import ConfigParser
+from labelled_films import dice, direct, film, undecided_weights
 from PIL import Image
+from pretrained import pretrained_run
 from pydicom.uid import ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation
+from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
 
@@ -27,21 +30,11 @@ from dicom_files import write_dicom
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(1800),
     pytest.mark.skipif(not PYTHON.is_file(), reason="needs MONAI Label's environment: run `make label-setup`"),
 ]
 
-DARK, BRIGHT = 60, 220
 WHITE = 4095
-
-
-def film(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A noisy film [150, 200] with a bright rectangle, and where that is."""
-    random = np.random.default_rng(seed)
-    top, left = random.integers(10, 60), random.integers(10, 90)
-    inside = np.zeros((150, 200), dtype=bool)
-    inside[top : top + 70, left : left + 80] = True
-    grey = np.where(inside, BRIGHT, DARK) + random.integers(-15, 16, inside.shape)
-    return grey.astype(np.uint8), inside
 
 
 def write_films(folder: Path) -> dict[str, Path]:
@@ -65,36 +58,6 @@ def write_films(folder: Path) -> dict[str, Path]:
     return paths
 
 
-def direct(paths: dict[str, Path], weights: Path) -> dict[str, np.ndarray]:
-    """Label maps [H, W] by the transforms and the network of `inference.json`, without a server."""
-    parser = ConfigParser()
-    parser.read_config(str(ROOT / "configs" / "inference.json"))
-    network = parser.get_parsed_content("network_def").eval()
-    network.load_state_dict(torch.load(weights, weights_only=True))
-    before, after = parser.get_parsed_content("preprocessing"), parser.get_parsed_content("postprocessing")
-    maps = {}
-    for name, path in paths.items():
-        item = before({"image": str(path)})
-        with torch.no_grad():
-            item["pred"] = network(item["image"][None])[0]
-        maps[name] = after.transforms[0](item)["pred"]
-    return maps
-
-
-def undecided_weights(path: Path, image: Path) -> Path:
-    """Weights that nothing was taught, whose answer on an image is about half of its pixels."""
-    torch.manual_seed(0)
-    parser = ConfigParser()
-    parser.read_config(str(ROOT / "configs" / "inference.json"))
-    network = parser.get_parsed_content("network_def").eval()
-    item = parser.get_parsed_content("preprocessing")({"image": str(image)})
-    with torch.no_grad():
-        median = network(item["image"][None])[0, 1].median()
-        network.decoder.head.bias -= median
-    torch.save(network.state_dict(), path)
-    return path
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("label")
@@ -112,7 +75,7 @@ def weights(folder: Path, films: dict[str, Path]) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path, films: dict[str, Path], weights: Path) -> Iterator[Server]:
-    with served(folder / "films", folder / "workspace", weights) as started:
+    with served(folder / "films", folder / "workspace", ["--weights", weights]) as started:
         yield started
 
 
@@ -193,29 +156,55 @@ def test_training_without_labels_says_what_is_missing(server: Server) -> None:
 
 
 def test_it_learns_from_labels_and_keeps_them_when_it_is_killed(folder: Path, weights: Path) -> None:
-    studies, workspace = folder / "annotated", folder / "workspace_of_training"
-    studies.mkdir()
-    for seed in range(1, 15):
-        Image.fromarray(film(seed)[0]).save(studies / f"film{seed}.png")
-    with served(studies, workspace, weights) as server:
+    studies, workspace = write_studies(folder / "annotated"), folder / "workspace_of_training"
+    with served(studies, workspace, ["--weights", weights]) as server:
         before = mean_dice(server)
-        for seed in range(1, 11):
-            assert server.label(f"film{seed}", film(seed)[1]).status == 200
-        assert server.start_training(15).status == 200
-        assert server.trained()["status"] == "DONE", server.log.read_text(encoding="utf-8")[-2000:]
-        after = mean_dice(server)
+        after = learn(server, epochs=15)
         assert after > before + 0.1
         server.start_training(50)
+        await_epoch(workspace, runs=2)
         killed(server)
-    with served(studies, workspace, weights) as server:
+    with served(studies, workspace, ["--weights", weights]) as server:
         assert server.get("/info/").json["datastore"]["completed"] == 10
         assert mean_dice(server) == after
 
 
+def test_it_begins_with_a_pretraining_run(folder: Path, phantom_store: Path) -> None:
+    run = pretrained_run(phantom_store, folder / "runs")[0]
+    studies, workspace = write_studies(folder / "begun"), folder / "begun_workspace"
+    with served(studies, workspace, ["--start", run, "--classes", "rectangle"]) as server:
+        assert server.get("/info/").json["models"][MODEL]["labels"] == {"rectangle": 1}
+        trained = load_file(run / "models" / "encoder_decoder.safetensors")
+        used = torch.load(workspace / "model" / MODEL / "models" / "model.pt", weights_only=True)
+        assert all(torch.equal(used[name], trained[name]) for name in trained)
+        before = mean_dice(server)
+        assert learn(server, epochs=60) > before + 0.1
+
+
+def write_studies(folder: Path) -> Path:
+    folder.mkdir()
+    for seed in range(1, 15):
+        Image.fromarray(film(seed)[0]).save(folder / f"film{seed}.png")
+    return folder
+
+
+def learn(server: Server, epochs: int) -> float:
+    """Annotate the first ten films and train; returns the mean Dice on the others."""
+    for seed in range(1, 11):
+        assert server.label(f"film{seed}", film(seed)[1]).status == 200
+    assert server.start_training(epochs).status == 200
+    assert server.trained()["status"] == "DONE", server.log.read_text(encoding="utf-8")[-2000:]
+    return mean_dice(server)
+
+
+def await_epoch(workspace: Path, runs: int) -> None:
+    """Wait until the last of some trainings has finished an epoch."""
+    end = time.monotonic() + 120
+    while len(list(workspace.glob(f"model/{MODEL}/trained/segmentation/*/models/best.safetensors"))) < runs:
+        assert time.monotonic() < end
+        time.sleep(0.2)
+
+
 def mean_dice(server: Server) -> float:
     """On the four films that are not annotated."""
-    scores = []
-    for seed in range(11, 15):
-        found, true = server.infer(f"film{seed}").picture > 0, film(seed)[1]
-        scores.append(2 * (found & true).sum() / (found.sum() + true.sum()))
-    return float(np.mean(scores))
+    return float(np.mean([dice(server.infer(f"film{n}").picture > 0, film(n)[1]) for n in range(11, 15)]))

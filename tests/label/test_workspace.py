@@ -24,7 +24,9 @@ def test_it_holds_the_bundle_and_a_copy_of_the_weights(tmp_path: Path) -> None:
     assert (bundle / "bundle").samefile(ROOT / "bundle")
     assert (bundle / "models" / "model.pt").read_bytes() == b"weights"
     assert not (bundle / "models" / "model.pt").is_symlink()
-    compile((tmp_path / "work" / "main.py").read_text(encoding="utf-8"), "main.py", "exec")
+    main_py = (tmp_path / "work" / "main.py").read_text(encoding="utf-8")
+    compile(main_py, "main.py", "exec")
+    assert '/ "model" / "cxr_segmentation"' in main_py
 
 
 def test_fine_tuned_weights_stay_when_it_is_prepared_again(tmp_path: Path) -> None:
