@@ -103,8 +103,8 @@ class VisionLanguageModel(nn.Module):
         network = run.network(precision)
         if not hasattr(network, "embed_image"):
             raise WeightsError(
-                f"{folder}: the run's {type(network).__name__} gives no vectors of images and texts to be compared: name "
-                "a run of G2D or Adaptor, or rank this one's pairs with configs/evaluate_matching.yaml."
+                f"{folder}: the run's {type(network).__name__} gives no vectors of images and texts to be compared: "
+                "name a run of G2D or Adaptor, or rank this one's pairs with configs/evaluate_matching.yaml."
             )
         model = cls(
             network,
