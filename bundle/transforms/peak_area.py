@@ -38,11 +38,12 @@ class PeakArea:
         inside = fine.masked_fill(~body, 0.0)
         threshold = self.share * inside.amax((2, 3), keepdim=True)
         if self.largest is not None:
-            threshold = threshold.maximum(self._limit(inside, body))
+            threshold = threshold.maximum(_limit(inside, body, self.largest))
         return (inside > threshold) & body
 
-    def _limit(self, inside: Tensor, body: Tensor) -> Tensor:
-        """The score above which no more than the largest allowed share of the body lies: `[B, 1, 1, 1]`."""
-        allowed = (self.largest * body.flatten(1).sum(1, keepdim=True)).long().clamp(max=body[0].numel() - 1)
-        ordered = inside.masked_fill(~body, float("-inf")).flatten(1).sort(dim=1, descending=True).values
-        return ordered.gather(1, allowed)[..., None, None]
+
+def _limit(inside: Tensor, body: Tensor, largest: float) -> Tensor:
+    """The score above which no more than a share of the body lies: `[B, 1, 1, 1]`."""
+    allowed = (largest * body.flatten(1).sum(1, keepdim=True)).long().clamp(max=body[0].numel() - 1)
+    ordered = inside.masked_fill(~body, float("-inf")).flatten(1).sort(dim=1, descending=True).values
+    return ordered.gather(1, allowed)[..., None, None]

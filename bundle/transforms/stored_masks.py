@@ -42,8 +42,8 @@ def stored_masks(dataset: PackedDataset, datalist: str | Path, mask_key: str = "
     for row, name in enumerate(dataset.items["id"]):
         if name not in paths:
             raise DataError(f"{datalist}: no item '{name}' of the store {dataset.root}; name the list it was made from")
-        if paths[name] is not None:
-            masks[row, 0] = _geometry(dataset.geometry[row], side).mask_to_fitted(read_mask(paths[name]) > 0)
+        if (path := paths[name]) is not None:
+            masks[row, 0] = _geometry(dataset.geometry[row], side).mask_to_fitted(read_mask(path) > 0)
     return torch.from_numpy(masks)
 
 
