@@ -11,12 +11,15 @@ STAMP := $(VENV)/.stamp
 LABEL_VENV := $(VENV)/label
 LABEL_BIN := $(LABEL_VENV)/bin
 LABEL_STAMP := $(LABEL_VENV)/.stamp
+APP_VENV := $(VENV)/app
+APP_BIN := $(APP_VENV)/bin
+APP_STAMP := $(APP_VENV)/.stamp
 STUDIES ?= data/studies
 
-.PHONY: help setup demo test test-slow lint format label-setup label-server clean
+.PHONY: help setup demo test test-slow lint format label-setup label-server label-test app-setup app clean
 
 help: ## list the targets
-	@echo "usage: make TARGET [ARGS='...'], where ARGS goes to the command behind demo, test, test-slow and label-server"
+	@echo "usage: make TARGET [ARGS='...'], where ARGS goes to the command behind the target"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv with the exact versions of constraints.txt
@@ -44,6 +47,14 @@ label-server: $(LABEL_STAMP) ## annotate the images in STUDIES=FOLDER with MONAI
 
 label-setup: $(LABEL_STAMP) ## create the environment of label-server
 
+label-test: $(LABEL_STAMP) ## run the tests of label-server, all of them, slow ones too
+	$(BIN)/python -m pytest tests/label $(ARGS)
+
+app: $(APP_STAMP) ## serve a web page for one radiograph at a time, on this machine alone
+	$(APP_BIN)/python -m scripts.app $(ARGS)
+
+app-setup: $(APP_STAMP) ## create the environment of app
+
 clean: ## remove .venv and all caches; runs/ stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -63,11 +74,21 @@ $(STAMP): requirements.txt requirements-dev.txt constraints.txt
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt -c constraints.txt
 	@touch $@
 
-# MONAI Label and its packages, over the packages of .venv, which stay as they are: same torch, same pydicom, same masks.
-$(LABEL_STAMP): $(STAMP) requirements-label.txt
-	$(BIN)/python -m venv --clear $(LABEL_VENV)
+# An environment of its own over the packages of .venv, which stay as they are: same torch, same pydicom, same masks.
+# $(call overlay,FOLDER,REQUIREMENTS)
+define overlay
+	$(BIN)/python -m venv --clear $(1)
 	@packages() { "$$1" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; }; \
-	    packages "$(CURDIR)/$(BIN)/python" > "$$(packages $(LABEL_BIN)/python)/packages_of_the_bundle.pth"
+	    packages "$(CURDIR)/$(BIN)/python" > "$$(packages $(1)/bin/python)/packages_of_the_bundle.pth"
+	$(1)/bin/python -m pip install --quiet --no-deps --ignore-installed -r $(2)
+endef
+
+$(LABEL_STAMP): $(STAMP) requirements-label.txt
 	@echo "Installing MONAI Label into $(LABEL_VENV): 2 GB, some minutes."
-	$(LABEL_BIN)/python -m pip install --quiet --no-deps --ignore-installed -r requirements-label.txt
+	$(call overlay,$(LABEL_VENV),requirements-label.txt)
+	@touch $@
+
+$(APP_STAMP): $(STAMP) requirements-app.txt
+	@echo "Installing Gradio into $(APP_VENV): 125 MB, a minute."
+	$(call overlay,$(APP_VENV),requirements-app.txt)
 	@touch $@
