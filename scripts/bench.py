@@ -1,7 +1,8 @@
-"""Measures what the product costs: a step of pre-training, and the path of the data.
+"""Measures what the product costs: a step of pre-training, the path of the data, and inference.
 
     python -m scripts.bench pretrain --out runs/bench.json
     python -m scripts.bench data --out runs/bench.json
+    python -m scripts.bench inference --out runs/bench.json
 
 What the figures mean: docs/performance.md.
 """
@@ -65,11 +66,18 @@ def _data(args: argparse.Namespace) -> tuple[dict[str, Any], Iterable[str]]:
     return figures, data_report(figures)
 
 
+def _inference(args: argparse.Namespace) -> tuple[dict[str, Any], Iterable[str]]:
+    from scripts.benching.inference import InferenceSettings, bench_inference, inference_report
+
+    figures = bench_inference(InferenceSettings(side=args.side, rounds=args.rounds))
+    return figures, inference_report(figures)
+
+
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m scripts.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    commands = parser.add_subparsers(required=True, metavar="pretrain|data")
+    commands = parser.add_subparsers(required=True, metavar="pretrain|data|inference")
     pretrain = commands.add_parser("pretrain", help="a step of pre-training: default against released")
     pretrain.add_argument("--batch", type=at_least(2), default=8, help="pairs a step (8)")
     pretrain.add_argument("--rounds", type=positive, default=3, help="timed steps of each variant (3)")
@@ -86,7 +94,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     data.add_argument("--rounds", type=positive, default=5, help="repetitions (5)")
     data.set_defaults(measure=_data)
-    for command in (pretrain, data):
+    inference = commands.add_parser("inference", help="from a DICOM file to its label map, on one core")
+    inference.add_argument("--side", type=at_least(256), default=2000, help="of the radiographs in pixels (2000)")
+    inference.add_argument("--rounds", type=positive, default=5, help="repetitions (5)")
+    inference.set_defaults(measure=_inference)
+    for command in (pretrain, data, inference):
         command.add_argument("--out", type=Path, metavar="FILE.json", help="put the figures there, beside others")
     return parser.parse_args(arguments)
 

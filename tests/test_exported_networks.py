@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from monai.bundle import ConfigParser, ckpt_export, load, onnx_export, verify_net_in_out
+from onnxruntime import InferenceSession
 from torch import nn
 
 from scripts.export import main
@@ -71,7 +72,6 @@ def test_torchscript_equals(
 
 
 def test_onnx_equals(repository: Path, network: nn.Module, weights: Path, image: torch.Tensor, tmp_path: Path) -> None:
-    runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime, and onnx and onnxscript to export")
     out = tmp_path / "model.onnx"
     onnx_export(
         "network_def",
@@ -81,7 +81,7 @@ def test_onnx_equals(repository: Path, network: nn.Module, weights: Path, image:
         use_trace=True,
         input_shape=[1, 1, 256, 256],
     )
-    session = runtime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
+    session = InferenceSession(str(out), providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {session.get_inputs()[0].name: image.numpy()})
     assert_equal(torch.from_numpy(found), network, image)
 

@@ -13,6 +13,8 @@ from inference_runs import BRIGHT, bright_weights, film, segmented, workflow
 from monai.bundle import ConfigWorkflow
 from PIL import Image
 
+from bundle.handlers.plain_errors import plain_cause
+
 sys.path.insert(0, str(Path(__file__).parent / "data"))
 
 from dicom_files import make_dicom
@@ -202,6 +204,21 @@ def test_results_in_the_folder_are_not_segmented_again(weights: Path, tmp_path: 
     for _ in range(2):
         segmented(tmp_path, tmp_path / "out", weights)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["film.png.seg.png"]
+
+
+@pytest.mark.parametrize("name", ["gif", "PNG", ""])
+def test_an_unknown_format_is_refused_before_anything_is_read(name: str, tmp_path: Path) -> None:
+    values = {"dataset_dir": str(tmp_path / "none"), "weights": str(tmp_path / "none.pt"), "output_format": name}
+    with pytest.raises(RuntimeError) as error:  # MONAI wraps what expressions raise
+        workflow(values)
+    assert str(plain_cause(error.value)) == f"--output_format {name}: label maps are written as png, nifti or dicom_seg"
+
+
+def test_every_format_that_is_named_is_there(weights: Path, tmp_path: Path) -> None:
+    write_mono2(tmp_path / "film.dcm", film())
+    for name in ("png", "nifti", "dicom_seg"):
+        segmented(tmp_path / "film.dcm", tmp_path / name, weights, {"output_format": name})
+    assert len([path for path in tmp_path.rglob("*.seg.*") if path.is_file()]) == 3
 
 
 def test_only_unusable_files(weights: Path, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from bundle.data.image_size import check_image_size
 
 __all__ = ["read_dicom"]
 
+_DIGITS = 6  # of a grey level; far above the errors of floating point, far below what can be seen
+
 # Everything else in the file, the patient above all, is never looked at.
 _TAGS: list[Any] = [
     "SamplesPerPixel",
@@ -95,34 +97,54 @@ def _check(header: Dataset, path: Path) -> None:
 
 def _grey_table(header: Dataset, codes: np.ndarray, path: Path) -> np.ndarray:
     """Grey value of every code a pixel can hold, [2**BitsAllocated]; codes are the pixels as unsigned integers."""
-    stored = _stored_values(header)
+    stored, place = _stored_values(header), _meant_bits(header)
     padding = _is_padding(stored, header)
     shade = apply_modality_lut(stored, header)
     if _has_voi_lut(header) or _has_window(header):
         shade = _apply_voi(shade, header)
-        counted = shade
+        low, high = float(shade.min()), float(shade.max())
     else:
-        histogram = cv2.calcHist([codes], [0], None, [stored.size], [0, stored.size]).ravel()
-        counted = shade[(histogram > 0) & ~padding]
-    low, high = (float(counted.min()), float(counted.max())) if counted.size else (0.0, 0.0)
+        low, high = _image_range(shade, padding, codes, place)
     if low == high:
         raise DataError(f"{path}: every pixel has the same value")
-    grey = np.clip((shade - low) / (high - low), 0, 1)
-    if header.PhotometricInterpretation == "MONOCHROME1":
-        grey = 1 - grey
-    grey[padding] = 0
+    above_black = shade - low
+    grey = np.clip(above_black / (high - low), 0, 1)
+    grey = 1 - grey if header.PhotometricInterpretation == "MONOCHROME1" else grey; grey[padding] = 0
     dtype = np.uint8 if header.BitsStored <= 8 else np.uint16
-    return np.rint(grey * np.iinfo(dtype).max).astype(dtype)
+    # Halves are made exact first: what is one in MONOCHROME1 may miss it by a last digit in MONOCHROME2.
+    return np.rint(grey * np.iinfo(dtype).max).astype(dtype)[place]
 
 
 def _stored_values(header: Dataset) -> np.ndarray:
-    """Stored value (int32) behind each code: the meaningful bits alone, with their sign (PS3.5 section 8.1.1)."""
+    """Every stored value (int32) in the order of its bits, with its sign (PS3.5 section 8.1.1)."""
     bits = int(header.BitsStored)
-    shift = int(header.get("HighBit", bits - 1)) + 1 - bits
-    values = (np.arange(2**header.BitsAllocated, dtype=np.int32) >> max(shift, 0)) & (2**bits - 1)
+    values = np.arange(2 ** min(bits, header.BitsAllocated), dtype=np.int32)
     if header.PixelRepresentation == 1:
         values[values >= 2 ** (bits - 1)] -= 2**bits
     return values
+
+
+def _meant_bits(header: Dataset) -> np.ndarray:
+    """The meaningful bits alone of each code, which are the place of its value among the stored ones."""
+    bits = int(header.BitsStored)
+    shift = int(header.get("HighBit", bits - 1)) + 1 - bits
+    return (np.arange(2**header.BitsAllocated, dtype=np.int32) >> max(shift, 0)) & (2**bits - 1)
+
+
+def _image_range(shade: np.ndarray, padding: np.ndarray, codes: np.ndarray, place: np.ndarray) -> tuple[float, float]:
+    """Lowest and highest shade of the pixels that are no padding; twice 0 where all are.
+
+    Codes are mostly in the order of their shades: then their ends are those of the range, and need not be counted.
+    """
+    first, last = (int(code) for code in cv2.minMaxLoc(codes)[:2])
+    ends, between = place[[first, last]], shade[place[first : last + 1]]
+    low, high = float(between.min()), float(between.max())
+    if {low, high} == set(shade[ends].tolist()) and not padding[ends].any():
+        return low, high
+    histogram = cv2.calcHist([codes], [0], None, [place.size], [0, place.size]).ravel()
+    used = place[histogram > 0]
+    counted = shade[used[~padding[used]]]
+    return (float(counted.min()), float(counted.max())) if counted.size else (0.0, 0.0)
 
 
 def _is_padding(stored: np.ndarray, header: Dataset) -> np.ndarray:

@@ -10,12 +10,33 @@ import cv2
 import nibabel
 import numpy as np
 
-from bundle.data.nifti_geometry import like_nifti, nifti_header
+from bundle.data.errors import DataError
+from bundle.data.nifti_geometry import like_nifti, nifti_header, projection_affine
 
-__all__ = ["NiftiFiles", "PngFiles", "Spacing"]
+__all__ = ["NiftiFiles", "PngFiles", "Spacing", "check_format"]
 
 Spacing = tuple[float, float] | None
 """(row, column) distance of pixels in mm, none where it is not known."""
+
+
+def check_format(name: str, known: Sequence[str]) -> None:
+    """Refuses a format that there is not, before any file is read.
+
+    Args:
+        name: as it was asked for.
+        known: the names of those that there are.
+
+    Raises:
+        DataError: it is none of them.
+
+    Example:
+        >>> check_format("gif", ["png", "nifti"])
+        Traceback (most recent call last):
+        bundle.data.errors.DataError: --output_format gif: label maps are written as png or nifti
+    """
+    if name not in known:
+        *others, last = known
+        raise DataError(f"--output_format {name}: label maps are written as {', '.join(others)} or {last}")
 
 
 class PngFiles:
@@ -107,8 +128,8 @@ def _compressed(values: np.ndarray, header: nibabel.Nifti1Header) -> bytes:
 
 
 def _header_like_itk(size: tuple[int, int], spacing: Spacing) -> nibabel.Nifti1Header:
-    """That of one slice [W, H, 1]; ITK's axes run left to right and front to back, NIfTI's the other way."""
-    rows, columns = spacing if spacing is not None else (1.0, 1.0)
-    image = nibabel.Nifti1Image(np.zeros((*size[::-1], 1), np.uint8), np.diag([-columns, -rows, 1.0, 1.0]))
+    """That of one slice [W, H, 1]."""
+    affine = projection_affine(spacing if spacing is not None else (1.0, 1.0))
+    image = nibabel.Nifti1Image(np.zeros((*size[::-1], 1), np.uint8), affine)
     image.header.set_xyzt_units("mm" if spacing is not None else "unknown")
     return image.header

@@ -11,7 +11,7 @@ import numpy as np
 
 from bundle.data.file_kind import file_kind, holds_gzip, holds_nifti2
 
-__all__ = ["like_nifti", "nifti_header"]
+__all__ = ["like_nifti", "nifti_header", "projection_affine"]
 
 
 def nifti_header(path: str | Path) -> nibabel.Nifti1Header | None:
@@ -29,6 +29,25 @@ def nifti_header(path: str | Path) -> nibabel.Nifti1Header | None:
         stream.seek(0)
         kind = nibabel.Nifti2Header if holds_nifti2(head) else nibabel.Nifti1Header
         return kind.from_fileobj(stream)
+
+
+def projection_affine(spacing: tuple[float, float]) -> np.ndarray:
+    """Where ITK puts a projection, whose file tells no place: from the origin to the left and to the front.
+
+    ITK's axes run left to right and front to back, NIfTI's the other way; MONAI and MONAI Label write by NIfTI's.
+
+    Args:
+        spacing: (row, column) distance of pixels in mm.
+
+    Returns:
+        float64 [4, 4], of an array [W, H, 1].
+
+    Example:
+        >>> projection_affine((0.2, 0.3)).diagonal().tolist()
+        [-0.3, -0.2, 1.0, 1.0]
+    """
+    rows, columns = spacing
+    return np.diag([-columns, -rows, 1.0, 1.0])
 
 
 def like_nifti(values: np.ndarray, header: nibabel.Nifti1Header) -> bytes:

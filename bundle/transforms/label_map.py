@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from monai.utils import convert_to_numpy
 
-from bundle.data.nifti_geometry import nifti_header
+from bundle.data.nifti_geometry import nifti_header, projection_affine
 from bundle.transforms.geometry import Geometry
 
 __all__ = ["FileAxesd", "RestoreLabelMapd", "label_map", "restore_probabilities"]
@@ -48,7 +49,9 @@ class RestoreLabelMapd(MapTransform):
         geometry = Geometry(*item[f"{self.image_key}_geometry"])
         for key in self.key_iterator(item):
             shown = restore_probabilities(_class_probabilities(item[key]), geometry)
-            item[key] = _in_whole(label_map(shown), geometry)
+            whole = np.zeros(geometry.size, dtype=np.uint8)
+            label_map(shown, out=_shown_part(whole, geometry))
+            item[key] = whole
             if self.probabilities:
                 item[f"{key}_probabilities"] = _in_whole(shown, geometry).astype(np.float32) / _ONE
         return item
@@ -57,12 +60,14 @@ class RestoreLabelMapd(MapTransform):
 class FileAxesd(MapTransform):
     """Turns label maps into the axes of image files as ITK and MONAI have them, with what MONAI Label writes them by.
 
-    There the first axis runs right and the second down: numpy [W, H]. A NIfTI file whose image has a third axis of one
-    slice gets one as well, [W, H, 1], and its affine, which is put under `{image_key}_meta_dict`.
+    There the first axis runs right and the second down: numpy [W, H]. An image whose file tells where its pixels lie
+    gets a third axis of one slice, [W, H, 1], and its affine, which is put under `{image_key}_meta_dict`: that of the
+    file for NIfTI of one slice, and `projection_affine` of the spacing for DICOM.
 
     Args:
         keys: keys of label maps [H, W].
-        image_key: key of the image, whose path `LoadRadiographd` has left under `{image_key}_path`.
+        image_key: key of the image, whose path and spacing `LoadRadiographd` has left under `{image_key}_path` and
+            `{image_key}_spacing`.
     """
 
     def __init__(self, keys: KeysCollection = "pred", image_key: str = "image") -> None:
@@ -71,14 +76,21 @@ class FileAxesd(MapTransform):
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         item = dict(data)
-        header = nifti_header(item[f"{self.image_key}_path"])
-        slices = header.get_data_shape()[2:] if header is not None else ()
-        if header is not None and slices:
-            affine = header.get_best_affine()
+        slices, affine = self._place(item)
+        if affine is not None:
             item[f"{self.image_key}_meta_dict"] = {"affine": affine, "original_affine": affine}
         for key in self.key_iterator(item):
             item[key] = item[key].T.reshape(*item[key].shape[::-1], *slices)
         return item
+
+    def _place(self, item: Mapping[Hashable, Any]) -> tuple[tuple[int, ...], np.ndarray | None]:
+        """Axes of one slice behind the first two, and the affine of those that have any."""
+        header = nifti_header(item[f"{self.image_key}_path"])
+        if header is not None:
+            slices = header.get_data_shape()[2:]
+            return slices, header.get_best_affine() if slices else None
+        rows, columns = (float(side) for side in item[f"{self.image_key}_spacing"])
+        return ((), None) if math.isnan(rows) else ((1,), projection_affine((rows, columns)))
 
 
 def restore_probabilities(probabilities: np.ndarray, geometry: Geometry) -> np.ndarray:
@@ -100,23 +112,26 @@ def restore_probabilities(probabilities: np.ndarray, geometry: Geometry) -> np.n
     return restored
 
 
-def label_map(probabilities: np.ndarray) -> np.ndarray:
+def label_map(probabilities: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """The number of the likeliest class, counted from 1, where one is likelier than not; else 0.
 
     Args:
         probabilities: uint16 [K, H, W]; 65535 is 1.
+        out: uint8 [H, W] to write to; None: a new one.
 
     Returns:
-        uint8 [H, W].
+        uint8 [H, W], `out` if it was given.
 
     Example:
         >>> label_map(np.array([[[30000, 40000]], [[20000, 60000]]], dtype=np.uint16)).tolist()
         [[0, 2]]
     """
-    if len(probabilities) == 1:
-        return (probabilities[0] > _HALF).view(np.uint8)
-    best = probabilities.max(0) > _HALF
-    return (best * (probabilities.argmax(0) + 1)).astype(np.uint8)
+    made = np.empty(probabilities.shape[1:], dtype=np.uint8) if out is None else out
+    several = len(probabilities) > 1
+    np.greater(probabilities.max(0) if several else probabilities[0], _HALF, out=made.view(bool))
+    if several:
+        made *= (probabilities.argmax(0) + 1).astype(np.uint8)
+    return made
 
 
 def _class_probabilities(logits: Any) -> np.ndarray:
@@ -126,9 +141,12 @@ def _class_probabilities(logits: Any) -> np.ndarray:
 
 def _in_whole(part: np.ndarray, geometry: Geometry) -> np.ndarray:
     """Maps [..., h, w] of the shown part in the whole original [..., H, W], which is 0 elsewhere."""
-    if part.shape[-2:] == tuple(geometry.size):
-        return part
-    top, left, bottom, right = geometry.box
     whole = np.zeros((*part.shape[:-2], *geometry.size), dtype=part.dtype)
-    whole[..., top:bottom, left:right] = part
+    _shown_part(whole, geometry)[...] = part
     return whole
+
+
+def _shown_part(whole: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """View on what is shown of maps [..., H, W]."""
+    top, left, bottom, right = geometry.box
+    return whole[..., top:bottom, left:right]

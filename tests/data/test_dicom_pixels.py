@@ -89,13 +89,6 @@ def test_the_window_comes_before_the_inversion(read: Any) -> None:
     assert pixels.tolist() == [[65535, 0, 0], [0, 0, 0]]
 
 
-def test_monochrome1_equals_its_monochrome2_twin(read: Any) -> None:
-    codes = np.arange(4096).reshape(64, 64)
-    twin = read(4095 - codes, PhotometricInterpretation="MONOCHROME1")
-    assert np.array_equal(twin, read(codes))
-    assert (twin[0, 0], twin[-1, -1]) == (0, 65535)
-
-
 @pytest.mark.parametrize("shape", ["IDENTITY", "INVERSE"])
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
 def test_presentation_lut_shape_changes_nothing(read: Any, shape: str, photometric: str) -> None:
@@ -272,6 +265,45 @@ def test_any_depth_gives_an_ordered_full_range(
     expected = (values - low) / (high - low)
     assert pixels.dtype == (np.uint8 if bits <= 8 else np.uint16)
     assert np.abs(pixels - full * (1 - expected if inverted else expected)).max() <= 0.5 + 1e-6
+
+
+@given(
+    bits=st.integers(2, 16),
+    signed=st.booleans(),
+    slope=st.sampled_from([-2, 1, 3]),
+    padding=st.one_of(st.none(), st.integers(0, 2000)),
+    overlay=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_the_range_is_that_of_the_pixels_that_are_no_padding(
+    tmp_path_factory: pytest.TempPathFactory,
+    bits: int,
+    signed: bool,
+    slope: int,
+    padding: int | None,
+    overlay: bool,
+    seed: int,
+) -> None:
+    """Pixel by pixel in NumPy, whatever the order of the codes is: negative ones and overlay bits stir it."""
+    draw = np.random.default_rng(seed)
+    low, high = np.sort(draw.integers(-(2 ** (bits - 1)) if signed else 0, 2 ** (bits - signed), 2))
+    values = draw.integers(low, high + 1, (4, 5))
+    allocated = 8 if bits <= 8 else 16
+    codes = values & (2**bits - 1) | (draw.integers(0, 2**allocated, (4, 5)) >> bits << bits if overlay else 0)
+    tags: dict[str, Any] = {"PixelRepresentation": int(signed), "RescaleSlope": slope, "RescaleIntercept": 5}
+    if padding is not None and padding < 2 ** (bits - 1):
+        tags["PixelPaddingValue"] = padding
+    path = write_dicom(tmp_path_factory.getbasetemp() / "ranged", codes, bits, **tags)
+    padded = values == tags.get("PixelPaddingValue", high + 1)
+    shades = slope * values + 5
+    counted = shades[~padded]
+    if counted.size == 0 or counted.min() == counted.max():
+        with pytest.raises(DataError, match="same value"):
+            read_dicom(path)
+        return
+    grey = (shades - counted.min()) / (counted.max() - counted.min())
+    expected = np.where(padded, 0, grey) * (255 if bits <= 8 else 65535)
+    assert np.abs(read_dicom(path)[0] - expected).max() <= 0.5 + 1e-6
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,16 @@ def test_files_cut_short_name_the_file(tmp_path: Path, name: str, share: float) 
         read_radiograph(path)
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 2), (40, 33), (70, 100)])
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_one_pixel_that_differs_is_enough(tmp_path: Path, height: int, width: int, depth: type) -> None:
+    for row, column in ((0, 0), (height - 1, width - 1), (height // 2, width // 2)):
+        pixels = np.full((height, width), 7, dtype=depth)
+        pixels[row, column] = 8
+        Image.fromarray(pixels).save(tmp_path / "x.png")
+        assert np.array_equal(read_radiograph(tmp_path / "x.png").pixels, pixels)
+
+
 @pytest.mark.parametrize("value", [0, 255])
 def test_constant_images_are_refused(tmp_path: Path, value: int) -> None:
     Image.fromarray(np.full((9, 9), value, dtype=np.uint8)).save(tmp_path / "x.png")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pydicom import dcmread
 
 from bundle.data.radiograph_reader import read_radiograph
 from bundle.transforms.geometry import crop_box, fit
@@ -23,6 +24,7 @@ from scripts.benching.clock import PARTS
 from scripts.benching.data import DataSettings, bench_data
 from scripts.benching.figures import describe_machine, ratios, read_figures, write_figures
 from scripts.benching.films import write_films
+from scripts.benching.inference import InferenceSettings, _write_dicoms, bench_inference, inference_report
 from scripts.benching.lengths import report_lengths
 from scripts.benching.memory import Peak
 from scripts.benching.pairs import SyntheticPairs
@@ -303,6 +305,32 @@ def test_every_figure_of_the_data() -> None:
     json.dumps(figures)
 
 
+# --- inference
+
+
+def test_every_figure_of_inference() -> None:
+    figures = bench_inference(InferenceSettings(side=300, films=2, rounds=2))
+    ranges = figures["inference"]["ranges"]
+    assert len(ranges) == 6
+    for name, values in ranges.items():
+        assert 0 < values["lowest"] <= figures[name] <= values["highest"]
+    for kind in ("inference", "inference_no_window"):
+        whole, outside = figures[f"{kind}_ms_per_image"], figures[f"{kind}_ms_outside"]
+        assert 0 < outside < whole
+        assert figures[f"{kind}_share_outside"] == pytest.approx(outside / whole, rel=0.5)
+    text = "\n".join(inference_report(figures))
+    assert f"{figures['inference_share_outside']:.3f}" in text
+    json.dumps(figures)
+
+
+def test_both_kinds_of_dicom_hold_the_same_film(tmp_path: Path) -> None:
+    _write_dicoms(tmp_path, InferenceSettings(side=300, films=1))
+    with_window, plain = (dcmread(tmp_path / kind / "film0.dcm") for kind in ("window", "plain"))
+    assert np.array_equal(with_window.pixel_array, plain.pixel_array)
+    assert (plain.BitsStored, plain.pixel_array.max() > 3000) == (12, True)
+    assert ("WindowWidth" in with_window, "WindowWidth" in plain) == (True, False)
+
+
 # --- the command
 
 
@@ -315,6 +343,7 @@ def test_every_figure_of_the_data() -> None:
         ["pretrain", "--rounds", "0"],
         ["data", "--size", "60"],
         ["data", "--device", "cpu"],
+        ["inference", "--side", "100"],
     ],
 )
 def test_wrong_use(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,14 +1,27 @@
 from __future__ import annotations
 
+import gzip
+import math
+import sys
+from pathlib import Path
+
+import nibabel
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from monai.data import decollate_batch
 from torch.utils.data import default_collate
 
+from bundle.data.label_map_files import NiftiFiles
 from bundle.transforms.geometry import Geometry, fit
-from bundle.transforms.label_map import RestoreLabelMapd, label_map, restore_probabilities
+from bundle.transforms.label_map import FileAxesd, RestoreLabelMapd, label_map, restore_probabilities
+from bundle.transforms.radiograph import LoadRadiographd
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
+
+from dicom_files import write_dicom
 
 LIKELY, UNLIKELY = 9.0, -9.0
 
@@ -74,3 +87,45 @@ def test_geometry_survives_batches() -> None:
 
 def test_label_map_of_one_class() -> None:
     assert label_map(np.array([[[0, 32767, 32768, 65535]]], np.uint16)).tolist() == [[0, 0, 1, 1]]
+
+
+UPRIGHT = np.arange(12, dtype=np.uint8).reshape(3, 4) % 5
+
+
+def file_axes(path: Path) -> dict:
+    return FileAxesd("pred")({**LoadRadiographd("image")({"image": str(path)}), "pred": UPRIGHT})
+
+
+@pytest.mark.parametrize("tags", [{"PixelSpacing": [0.2, 0.3]}, {"ImagerPixelSpacing": [0.2, 0.3]}])
+def test_map_of_a_dicom_has_its_spacing(tmp_path: Path, tags: dict[str, list[float]]) -> None:
+    """What MONAI Label writes, array and affine, is what this bundle writes as NIfTI, as nibabel reads both."""
+    path = write_dicom(tmp_path / "chest.dcm", UPRIGHT * 100, **tags)
+    item = file_axes(path)
+    assert item["pred"].shape == (4, 3, 1)
+    written = nibabel.Nifti1Image(item["pred"], item["image_meta_dict"]["affine"])
+    ours = nibabel.Nifti1Image.from_bytes(
+        gzip.decompress(NiftiFiles(["a"])(path, UPRIGHT, None, (0.2, 0.3))[".seg.nii.gz"])
+    )
+    assert written.header.get_zooms() == pytest.approx((0.3, 0.2, 1))
+    assert nibabel.aff2axcodes(written.affine) == ("L", "P", "S")
+    assert np.allclose(written.affine, ours.affine)
+    assert np.array_equal(written.get_fdata(), ours.get_fdata())
+    assert np.array_equal(written.get_fdata()[..., 0].T, UPRIGHT)
+
+
+def test_map_of_a_dicom_without_spacing_has_two_axes(tmp_path: Path) -> None:
+    item = file_axes(write_dicom(tmp_path / "chest.dcm", UPRIGHT * 100))
+    assert math.isnan(item["image_spacing"][0])
+    assert np.array_equal(item["pred"], UPRIGHT.T)
+    assert "image_meta_dict" not in item
+
+
+def test_map_of_a_nifti_has_its_axes_and_affine(tmp_path: Path) -> None:
+    affine = np.diag([-0.3, -0.2, 2, 1]) + np.eye(4, k=3) * 7
+    for name, shape in (("flat.nii", ()), ("slice.nii", (1,)), ("four.nii", (1, 1))):
+        nibabel.Nifti1Image(UPRIGHT.T.reshape(4, 3, *shape), affine).to_filename(tmp_path / name)
+        item = file_axes(tmp_path / name)
+        assert item["pred"].shape == (4, 3, *shape)
+        assert np.array_equal(item["pred"].reshape(4, 3), UPRIGHT.T)
+        if shape:
+            assert np.allclose(item["image_meta_dict"]["affine"], affine)
