@@ -107,12 +107,12 @@ def _grey_table(header: Dataset, codes: np.ndarray, path: Path) -> np.ndarray:
         low, high = _image_range(shade, padding, codes, place)
     if low == high:
         raise DataError(f"{path}: every pixel has the same value")
-    above_black = shade - low
+    above_black = high - shade if header.PhotometricInterpretation == "MONOCHROME1" else shade - low
     grey = np.clip(above_black / (high - low), 0, 1)
-    grey = 1 - grey if header.PhotometricInterpretation == "MONOCHROME1" else grey; grey[padding] = 0
+    grey[padding] = 0
     dtype = np.uint8 if header.BitsStored <= 8 else np.uint16
     # Halves are made exact first: what is one in MONOCHROME1 may miss it by a last digit in MONOCHROME2.
-    return np.rint(grey * np.iinfo(dtype).max).astype(dtype)[place]
+    return np.rint(np.round(grey * np.iinfo(dtype).max, _DIGITS)).astype(dtype)[place]
 
 
 def _stored_values(header: Dataset) -> np.ndarray:

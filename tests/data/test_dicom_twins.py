@@ -60,9 +60,10 @@ def test_twins_are_equal_bit_for_bit_under_any_window(
         assert np.array_equal(read_dicom(one_file)[0], shown)
 
 
-def test_a_twin_keeps_halves(read: Any) -> None:
-    """With 254 steps the middle lies halfway between two of 65535 levels."""
-    codes = np.arange(3, 258).reshape(15, 17)
+@pytest.mark.parametrize("steps", [10, 34, 254])
+def test_twins_round_halves_alike(read: Any, steps: int) -> None:
+    """In each of these ranges some value lies halfway between two of the 65535 levels."""
+    codes = np.arange(steps + 1)[None]
+    assert np.isclose(codes * 65535 / steps % 1, 0.5).any()
     twin = read(4095 - codes, PhotometricInterpretation="MONOCHROME1")
     assert np.array_equal(twin, read(codes))
-    assert 32768 in twin
