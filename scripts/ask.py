@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,7 +24,10 @@ from bundle.data.errors import DataError
 from bundle.networks.weights.errors import WeightsError
 from scripts.command import exit_code
 
-__all__ = ["Answer", "ask", "main", "negation_of"]
+if TYPE_CHECKING:
+    from bundle.inferers.vision_language import VisionLanguageModel
+
+__all__ = ["Answer", "answers_of", "ask", "main", "negation_of"]
 
 
 @dataclass(frozen=True)
@@ -93,13 +97,31 @@ def ask(images: Sequence[Path], phrase: str, negative: str, run: Path, source: s
         DataError: if a file cannot be used or a text is empty.
         WeightsError: if the folder holds no finished run with a text encoder.
     """
-    # Imported here: `--help` need not wait for them.
+    # Imported here: `--help` need not wait for it.
+    from bundle.inferers.vision_language import VisionLanguageModel
+
+    return answers_of(VisionLanguageModel.from_run(run), images, phrase, negative, source)
+
+
+def answers_of(
+    model: VisionLanguageModel, images: Sequence[Path], phrase: str, negative: str, source: str | None = None
+) -> list[Answer]:
+    """As `ask`, of a model that is loaded already.
+
+    Args:
+        model: of a pre-training run.
+        images: as of `ask`, and so the others.
+        phrase: what to look for.
+        negative: what denies it.
+        source: where the heat map comes from.
+
+    Raises:
+        DataError: if a file cannot be used or a text is empty.
+    """
     from bundle.inferers.grounding import GroundingModel
     from bundle.inferers.map_sources import ProjectedPatches, ValuePatches
-    from bundle.inferers.vision_language import VisionLanguageModel
     from bundle.inferers.zero_shot import ZeroShotClassifier
 
-    model = VisionLanguageModel.from_run(run)
     classifier = ZeroShotClassifier(model, {"phrase": {"pos": [phrase], "neg": [negative]}})
     probabilities = classifier.probabilities(images)[:, 0]
     similarities = model.embed_files(images) @ model.embed_texts([phrase])[0]

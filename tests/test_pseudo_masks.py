@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from monai.bundle import ConfigWorkflow
 from pretrained import SMALL
 from workflows import workflow
 
@@ -47,16 +49,20 @@ def test_phantoms_are_told_abnormal_by_their_reports(phantoms: Path, phantom_sto
     assert (judged == listed).float().mean() > 0.9
 
 
+def drawn_by(made: ConfigWorkflow, batch: dict[str, Any]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """The masks that a workflow draws for a batch, and the batch's target."""
+    prepare, network, mask = (
+        made.parser.get_parsed_content(name) for name in ("validate::prepare_batch", "network", "pseudo_mask")
+    )
+    image, target, _, words = prepare(batch, "cpu")
+    with torch.no_grad():
+        return mask(network.eval()(image, **words), target), target
+
+
 def test_masks_from_reports_are_empty_for_normal_ones(phantom_store: Path, tmp_path: Path) -> None:
     with workflow(phantom_store, tmp_path, ("pretrain", "demo", "masks_from_reports"), SMALL) as made:
         made.run()
-        parser = made.parser
-        network, mask = parser.get_parsed_content("network"), parser.get_parsed_content("pseudo_mask")
-        prepare = parser.get_parsed_content("validate::prepare_batch")
-        dataset = PackedDataset(phantom_store, "training")
-        image, target, _, words = prepare(as_batch(dataset.__getitems__(range(32))), "cpu")
-        with torch.no_grad():
-            drawn = mask(network.eval()(image, **words), target)
+        drawn, target = drawn_by(made, as_batch(PackedDataset(phantom_store, "training").__getitems__(range(32))))
     assert 0 < target["abnormal"].sum() < 32
     assert not drawn[~target["abnormal"]].any()
     assert drawn[target["abnormal"]].flatten(1).any(1).float().mean() > 0.8
@@ -70,14 +76,9 @@ def test_masks_from_the_truth_are_the_truth(phantoms: Path, phantom_store: Path,
     values = {**SMALL, "truth_list": str(phantoms / "datalist.json")}
     with workflow(phantom_store, tmp_path, ("pretrain", "demo", "masks_from_truth"), values) as made:
         made.run()
-        parser = made.parser
-        network, mask = parser.get_parsed_content("network"), parser.get_parsed_content("pseudo_mask")
-        prepare = parser.get_parsed_content("validate::prepare_batch")
         dataset = PackedDataset(phantom_store, "validation")
         batch = as_batch(dataset.__getitems__(range(8)))
-        image, target, _, words = prepare(batch, "cpu")
-        with torch.no_grad():
-            drawn = mask(network.eval()(image, **words), target)
+        drawn, _ = drawn_by(made, batch)
     truth = stored_masks(dataset, phantoms / "datalist.json")[batch["index"]]
     assert truth.any()
     side = drawn.shape[-1]

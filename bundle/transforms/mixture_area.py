@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from bundle.transforms.pseudo_mask import cells_in_body, pixels_in_cells
 
 __all__ = ["MixtureArea"]
 
@@ -38,8 +39,7 @@ class MixtureArea:
         Returns:
             `[B, 1, H, W]`, bool, inside the body.
         """
-        cell = (body.shape[-2] // score.shape[-2], body.shape[-1] // score.shape[-1])
-        weight = F.avg_pool2d(body.float(), cell, divisor_override=1).flatten(1).double()
+        weight = pixels_in_cells(score, body).double()
         weight = weight / weight.sum(1, keepdim=True).clamp_min(1)
         values = score.flatten(1).double()
         mean = (weight * values).sum(1, keepdim=True)
@@ -48,8 +48,7 @@ class MixtureArea:
         standard = (values - mean) / variance.sqrt().clamp_min(_ROUNDING * mean.abs() + torch.finfo(mean.dtype).tiny)
         high = self._high(standard, weight) > 0.5
         # A component that is wide reaches around a narrow one: below the mean nothing is high.
-        keep = (high & (standard > 0)).float().view_as(score)
-        return F.interpolate(keep[:, None], size=body.shape[-2:]).bool() & body
+        return cells_in_body((high & (standard > 0)).view_as(score), body)
 
     def _high(self, values: Tensor, weight: Tensor) -> Tensor:
         """Probability of the higher component for values `[B, N]` of mean 0 and variance 1."""

@@ -31,6 +31,8 @@ __all__ = [
     "QuantileArea",
     "StoredBody",
     "WholeImage",
+    "cells_in_body",
+    "pixels_in_cells",
 ]
 
 Tensors = dict[str, Tensor]
@@ -132,8 +134,7 @@ class QuantileArea:
         Returns:
             `[B, 1, H, W]`, bool, inside the body.
         """
-        cell = (body.shape[-2] // score.shape[-2], body.shape[-1] // score.shape[-1])
-        weight = F.avg_pool2d(body.float(), cell, divisor_override=1).flatten(1)
+        weight = pixels_in_cells(score, body)
         ordered, order = score.flatten(1).sort(1)
         pixels_below = weight.gather(1, order).double().cumsum(1)
         position = self.quantile * (pixels_below[:, -1:] - 1)
@@ -145,7 +146,18 @@ class QuantileArea:
         low, high = score_at(position.floor()), score_at(position.ceil())
         # The quantile lies between `low` and `high`: `low` itself reaches it only where both are the same.
         keep = (score > low) | ((score == low) & (low == high)) if self.inclusive else score > low
-        return F.interpolate(keep[:, None].float(), size=body.shape[-2:]).bool() & body
+        return cells_in_body(keep, body)
+
+
+def pixels_in_cells(score: Tensor, body: Tensor) -> Tensor:
+    """How many pixels of the body `[B, 1, H, W]` lie in each cell of scores `[B, h, w]`: `[B, h w]`, fp32."""
+    cell = (body.shape[-2] // score.shape[-2], body.shape[-1] // score.shape[-1])
+    return F.avg_pool2d(body.float(), cell, divisor_override=1).flatten(1)
+
+
+def cells_in_body(keep: Tensor, body: Tensor) -> Tensor:
+    """The pixels of the body `[B, 1, H, W]` in those cells `[B, h, w]` that are kept; both bool."""
+    return F.interpolate(keep[:, None].float(), size=body.shape[-2:]).bool() & body
 
 
 class BilinearQuantileArea:

@@ -10,10 +10,9 @@ from pathlib import Path
 import torch
 
 from bundle.data.prompts import load_prompts, prompts_identity
-from bundle.inferers.grounding import GroundingModel
 from bundle.inferers.vision_language import VisionLanguageModel
 from bundle.inferers.zero_shot import ZeroShotClassifier
-from scripts.ask import Answer, negation_of
+from scripts.ask import Answer, answers_of, negation_of
 
 __all__ = ["Finding", "Words"]
 
@@ -55,7 +54,6 @@ class Words:
         self.prompts = prompts_identity(prompts)
         names = list(json.loads(prompts.read_text(encoding="utf-8"))["classes"])
         self._classifier = ZeroShotClassifier(self._model, load_prompts(prompts, names))
-        self._grounding = GroundingModel(self._model)
 
     @torch.inference_mode()
     def findings(self, path: str | os.PathLike[str]) -> list[Finding]:
@@ -81,8 +79,5 @@ class Words:
         Raises:
             DataError: the radiograph can't be used, or the phrase is empty.
         """
-        asked = ZeroShotClassifier(self._model, {"phrase": {"pos": [phrase], "neg": [negation_of(phrase)]}})
-        probability = asked.probabilities([path])[0, 0]
-        similarity = self._model.embed_files([path])[0] @ self._model.embed_texts([phrase])[0]
-        ((heat,),) = self._grounding.heat_maps([path], [phrase])
-        return Answer(probability.item(), similarity.item(), heat)
+        (answer,) = answers_of(self._model, [Path(path)], phrase, negation_of(phrase))
+        return answer
