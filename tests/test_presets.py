@@ -82,22 +82,26 @@ def test_default_scores_both_directions(phantom_store: Path) -> None:
     torch.testing.assert_close(value, (to_text + to_image) / 2)
 
 
-def test_default_mask_is_the_top_of_the_body(phantom_store: Path) -> None:
-    parser = parser_of("default", phantom_store, **{"pseudo_mask#edges": None})
-    output, target = prediction(size=56, cells=7)
-    target["body"][:, :, 32:] = False  # 4 of 7 rows of cells
+def test_default_mask_is_what_the_own_report_says_where_the_cells_look(phantom_store: Path) -> None:
+    parser = parser_of("default", phantom_store, image_name="resnet18", crop_size=256, **{"pseudo_mask#edges": None})
+    offset = parser.get_parsed_content("cell_offset")
+    assert -16 <= offset <= -12  # cells of stride 32 look half a cell up and left
+    output, target = prediction(size=256, cells=8)
+    output["text_embedding"] = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    output["patch_values"] = torch.zeros(2, 2, 8, 8)
+    output["patch_values"][0, 0, 3, 5] = 1.0  # agrees with its report there, and
+    output["patch_values"][0, 0, 6, 2] = -1.0  # contradicts it here
+    output["patch_values"][1, 0, 4, 4] = -1.0
+    target["abnormal"] = torch.tensor([True, False])
     mask = parser.get_parsed_content("pseudo_mask")(output, target)
-    assert not mask[:, :, 32:].any()
-    # With 64 pixels a cell the quantile of 28 cells lies inside the 24th: it and the four above it are kept.
-    assert (mask[:, :, ::8, ::8].sum((1, 2, 3)) == 5).all()
+    rows, columns = mask[0, 0].nonzero().float().mean(0).tolist()
+    assert (rows, columns) == pytest.approx((3.5 * 32 - 0.5 + offset, 5.5 * 32 - 0.5 + offset), abs=0.6)
+    assert not mask[1].any()  # its report calls everything normal
 
 
-def test_default_value_at_zero_logits(phantom_store: Path) -> None:
-    parser = parser_of("default", phantom_store, **{"pseudo_mask#edges": None})
-    term = parser.get_parsed_content("loss::terms::pseudo_segmentation")
-    value = term(*prediction(size=256, cells=8))
-    share = 10 / 64  # `>=` keeps the cell of the quantile itself
-    assert value.item() == pytest.approx((1 - share / (0.5 + share)) / 2 + 0.6931472 / 2, abs=1e-5)
+def test_default_decoder_begins_with_little_foreground(phantom_store: Path) -> None:
+    parser = parser_of("default", phantom_store, image_name="resnet18")
+    assert parser.get_parsed_content("network_def").decoder.head.bias.sigmoid().item() == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])
@@ -138,6 +142,24 @@ def test_paper_has_three_heads_and_one_direction(phantom_store: Path) -> None:
     assert attention.shape == (2, 3, 2, 2)
     loss = parser.get_parsed_content("loss::terms::contrastive")
     torch.testing.assert_close(loss(embeddings()), directions(embeddings())[0])
+
+
+def test_paper_mask_is_the_top_of_the_body(phantom_store: Path) -> None:
+    parser = parser_of("paper", phantom_store, **{"pseudo_mask#edges": None})
+    output, target = prediction(size=56, cells=7)
+    target["body"][:, :, 32:] = False  # 4 of 7 rows of cells
+    mask = parser.get_parsed_content("pseudo_mask")(output, target)
+    assert not mask[:, :, 32:].any()
+    # With 64 pixels a cell the quantile of 28 cells lies inside the 24th: it and the four above it are kept.
+    assert (mask[:, :, ::8, ::8].sum((1, 2, 3)) == 5).all()
+
+
+def test_paper_value_at_zero_logits(phantom_store: Path) -> None:
+    parser = parser_of("paper", phantom_store, **{"pseudo_mask#edges": None})
+    term = parser.get_parsed_content("loss::terms::pseudo_segmentation")
+    value = term(*prediction(size=256, cells=8))
+    share = 10 / 64  # `>=` keeps the cell of the quantile itself
+    assert value.item() == pytest.approx((1 - share / (0.5 + share)) / 2 + 0.6931472 / 2, abs=1e-5)
 
 
 def test_paper_normalises_to_0_1_and_starts_at_once(phantom_store: Path) -> None:

@@ -15,6 +15,8 @@ from monai.engines import Workflow
 from torch import Tensor
 from torch.nn import functional as F
 
+from bundle.transforms.moved import moved
+
 from .atomic import replacing
 from .sheets import Place, Sheets, draw_outline
 
@@ -33,6 +35,7 @@ class Pictures(Sheets[Row]):
         mask: draws the pseudo mask `[B, 1, S, S]` in [0, 1] from prediction and target, as `PseudoMask`.
         count: number of rows.
         every: epochs between two sheets.
+        offset: by which the attention is moved, in px, to lie on what its cells look at (`cell_offset`).
     """
 
     def __init__(
@@ -41,9 +44,11 @@ class Pictures(Sheets[Row]):
         mask: Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Tensor],
         count: int = 8,
         every: int = 1,
+        offset: int = 0,
     ) -> None:
         super().__init__(folder, count, every)
         self.mask = mask
+        self.offset = offset
 
     def places(self, engine: Workflow) -> list[Place]:
         """Items in the order of the list."""
@@ -51,7 +56,7 @@ class Pictures(Sheets[Row]):
 
     def take(self, output: Mapping[str, Any], items: Sequence[int]) -> list[Row]:
         """The maps of some items, `[S, S]` each."""
-        return _rows(output["pred"], output["label"], self.mask, items)
+        return _rows(output["pred"], output["label"], self.mask, items, self.offset)
 
     def draw(self, pictures: Mapping[int, Row], path: Path) -> None:
         """Draw one row an item."""
@@ -63,13 +68,14 @@ def _rows(
     target: Mapping[str, Tensor],
     mask: Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], Tensor],
     items: Sequence[int],
+    offset: int,
 ) -> list[Row]:
     """The images of some items of a batch, `[S, S]` each, on the host."""
     image = target["image"]
     # The mask is drawn for the whole batch: what it reads besides images is not known here.
     columns = {
         "radiograph": image,
-        "attention": _enlarged(prediction["attention"].float().mean(1, keepdim=True), image.shape[-2:]),
+        "attention": moved(_enlarged(prediction["attention"].float().mean(1, keepdim=True), image.shape[-2:]), offset),
         "body": target["body"],
         "mask": mask(prediction, target),
     }

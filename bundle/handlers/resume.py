@@ -45,9 +45,13 @@ class Resume:
         keep: number of newest checkpoints that stay.
         evaluator: engine whose best metric belongs to the state.
         before_save: called with the trainer before each save; one that raises keeps a spoilt state from being saved.
+        begin: checkpoints of another run. Without one of its own, this run goes on from the newest of those: what
+            comes after a common beginning can then be compared without repeating it. The other run's best metric is
+            not taken over, since the weights that reached it lie there.
 
     Raises:
-        ResumeError: when a checkpoint was made by another number of processes or batches an epoch.
+        ResumeError: when a checkpoint was made by another number of processes or batches an epoch, or when `begin` has
+            none that is whole.
     """
 
     def __init__(
@@ -59,8 +63,10 @@ class Resume:
         evaluator: Evaluator | None = None,
         before_save: Sequence[Callable[[Workflow], None]] = (),
         epochs: int = 1,
+        begin: str | Path | None = None,
     ) -> None:
         self.folder = Path(folder)
+        self.begin = None if begin is None else Path(begin)
         self.objects = dict(objects)
         self.every = every
         self.epochs = epochs
@@ -84,7 +90,7 @@ class Resume:
         self._answer_before = signal.signal(signal.SIGTERM, self._on_sigterm)
         # Signals reach processes at different steps; they agree on the host, so that no step waits for a device.
         self._control = dist.new_group(backend="gloo") if _distributed() else None
-        path = newest_checkpoint(self.folder)
+        path = newest_checkpoint(self.folder) or self._beginning()
         if path is None:
             return
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -95,7 +101,12 @@ class Resume:
         engine.state.epoch = state["iteration"] // engine.state.epoch_length
         _set_random_state(state["random"][_rank()])
         logger.info("resumed from %s at iteration %d", path, engine.state.iteration)
-        if self.evaluator is not None:
+        own = path.parent == self.folder
+        if not own and engine.state.epoch >= engine.state.max_epochs:
+            raise ResumeError(
+                f"{path} is of epoch {engine.state.epoch}, and this run ends there: give it more max_epochs"
+            )
+        if self.evaluator is not None and own:
             if engine.state.epoch >= engine.state.max_epochs:
                 # Nothing is left to train: what is written at the end needs the figures of the last validation again.
                 self.evaluator.run(engine.state.epoch)
@@ -121,6 +132,15 @@ class Resume:
             _write(state, self.folder / f"checkpoint_{engine.state.iteration:010d}.pt")
             for old in _checkpoints(self.folder)[self.keep :]:
                 old.unlink()
+
+    def _beginning(self) -> Path | None:
+        """The checkpoint of the other run that this one goes on from."""
+        if self.begin is None:
+            return None
+        path = newest_checkpoint(self.begin)
+        if path is None:
+            raise ResumeError(f"{self.begin} has no whole checkpoint to go on from: check the path of the other run")
+        return path
 
     def _after_iteration(self, engine: Workflow) -> None:
         iteration = engine.state.iteration

@@ -15,6 +15,7 @@ from bundle.data.phrases import Phrase
 from bundle.inferers.map_processing import Bilinear, Contrast, GaussianSmoothing, Plain, Upsampling, in_original
 from bundle.inferers.map_sources import MapSource, ValuePatches
 from bundle.inferers.vision_language import VisionLanguageModel
+from bundle.transforms.moved import moved
 
 __all__ = ["GroundingModel"]
 
@@ -74,7 +75,9 @@ class GroundingModel(nn.Module):
         maps = self.query.join(maps.unflatten(1, (count, each)))
         if self.smoothing is not None:
             maps = self.smoothing(maps)
-        return self.upsampling(maps, (image.shape[-2], image.shape[-1]))
+        if maps.shape[-2:] == image.shape[-2:]:
+            return maps
+        return moved(self.upsampling(maps, (image.shape[-2], image.shape[-1])), self.model.cell_offset)
 
     def heat_maps(self, paths: Sequence[str | os.PathLike[str]], phrases: Sequence[str | Phrase]) -> list[np.ndarray]:
         """Map every phrase on every radiograph.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -15,6 +16,8 @@ from bundle.data.errors import DataError
 from bundle.data.radiograph_reader import read_radiograph
 from bundle.inferers.autocast import AutocastInferer
 from bundle.inferers.pretraining_run import PretrainingRun
+from bundle.networks.encoders.cell_offset import cell_offset
+from bundle.networks.encoders.image_encoder import ImageEncoder
 from bundle.networks.weights.errors import WeightsError
 from bundle.transforms.centre_crop import crop_centre
 from bundle.transforms.geometry import Geometry, fit
@@ -125,6 +128,12 @@ class VisionLanguageModel(nn.Module):
     def device(self) -> torch.device:
         """Where the network is."""
         return next(self.network.parameters()).device
+
+    @cached_property
+    def cell_offset(self) -> int:
+        """How far in px the cells of its maps look down and right of the middle of their blocks."""
+        encoder = getattr(self.network, "image_encoder", None)
+        return cell_offset(encoder, (self.image_size, self.image_size)) if isinstance(encoder, ImageEncoder) else 0
 
     def train(self, mode: bool = True) -> VisionLanguageModel:
         """Stay in eval mode, whatever is asked for."""

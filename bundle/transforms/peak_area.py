@@ -5,7 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from bundle.transforms.pseudo_mask import pixels_in_cells
+
 __all__ = ["PeakArea", "WholeBody"]
+
+_PLACES = 4  # a cell's width
 
 
 class WholeBody:
@@ -22,8 +26,9 @@ class PeakArea:
 
     Args:
         share: of the highest score within the body, in (0, 1).
-        largest: share of the body's pixels that a mask covers at most; None: no limit. A flat map has half of the image
-            above half of its peak, and says nothing about where.
+        largest: share of the body's pixels that a mask covers at most; None: no limit. A flat map has all of the image
+            near its peak, and says nothing about where. Measured on 4 x 4 places a cell: ordering those of an image is
+            free, where ordering its 65,536 pixels is not.
     """
 
     def __init__(self, share: float = 0.5, largest: float | None = None) -> None:
@@ -38,12 +43,16 @@ class PeakArea:
         inside = fine.masked_fill(~body, 0.0)
         threshold = self.share * inside.amax((2, 3), keepdim=True)
         if self.largest is not None:
-            threshold = threshold.maximum(_limit(inside, body, self.largest))
+            threshold = threshold.maximum(_limit(score, body, self.largest))
         return (inside > threshold) & body
 
 
-def _limit(inside: Tensor, body: Tensor, largest: float) -> Tensor:
+def _limit(score: Tensor, body: Tensor, largest: float) -> Tensor:
     """The score above which no more than a share of the body lies: `[B, 1, 1, 1]`."""
-    allowed = (largest * body.flatten(1).sum(1, keepdim=True)).long().clamp(max=body[0].numel() - 1)
-    ordered = inside.masked_fill(~body, float("-inf")).flatten(1).sort(dim=1, descending=True).values
-    return ordered.gather(1, allowed)[..., None, None]
+    each = min(_PLACES, body.shape[-1] // score.shape[-1])
+    fine = F.interpolate(score[:, None], scale_factor=each, mode="bilinear", align_corners=False)[:, 0]
+    weight = pixels_in_cells(fine, body)
+    ordered, order = fine.flatten(1).sort(dim=1, descending=True)
+    fitting = weight.gather(1, order).cumsum(1) <= largest * weight.sum(1, keepdim=True)
+    first_left_out = fitting.sum(1, keepdim=True).clamp(max=ordered.shape[1] - 1)
+    return ordered.gather(1, first_left_out)[..., None, None]

@@ -31,7 +31,9 @@ def collate(rows):
     return {"image": torch.stack(image), "label": torch.stack(label)}
 
 
-def run(folder, kill_at=None, every=2, signal_at=None, before_save=(), batch_size=4, epochs=1):
+def run(
+    folder, kill_at=None, every=2, signal_at=None, before_save=(), batch_size=4, epochs=1, begin=None, until=EPOCHS
+):
     """Train until the end, a kill or a signal; each loss also depends on every random generator."""
     torch.manual_seed(1)
     random.seed(1)
@@ -51,7 +53,7 @@ def run(folder, kill_at=None, every=2, signal_at=None, before_save=(), batch_siz
 
     trainer = SupervisedTrainer(
         device=torch.device("cpu"),
-        max_epochs=EPOCHS,
+        max_epochs=until,
         train_data_loader=loader,
         network=network,
         optimizer=optimizer,
@@ -68,7 +70,7 @@ def run(folder, kill_at=None, every=2, signal_at=None, before_save=(), batch_siz
             os.kill(os.getpid(), signal.SIGTERM)
 
     objects = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
-    Resume(folder, objects, every=every, before_save=before_save, epochs=epochs).attach(trainer)
+    Resume(folder, objects, every=every, before_save=before_save, epochs=epochs, begin=begin).attach(trainer)
 
     @trainer.on(Events.ITERATION_COMPLETED)
     def _kill(engine):
@@ -112,6 +114,24 @@ def test_killed_twice(tmp_path, whole):
 def test_finished_run_does_not_train_again(tmp_path):
     run(tmp_path)
     assert run(tmp_path) == {}
+
+
+def test_a_run_goes_on_from_the_checkpoint_of_another(tmp_path, whole):
+    run(tmp_path / "common", until=2)
+    with pytest.raises(Killed):
+        run(tmp_path / "own", begin=tmp_path / "common", kill_at=13)
+    assert newest_checkpoint(tmp_path / "common").stem == "checkpoint_0000000010"
+    rest = run(tmp_path / "own", begin=tmp_path / "common")  # now from its own
+    assert rest == {iteration: whole[iteration] for iteration in (13, 14, 15)}
+    assert run(tmp_path / "other", begin=tmp_path / "common") == {n: whole[n] for n in range(11, 16)}
+
+
+def test_a_beginning_that_is_none_is_told(tmp_path):
+    with pytest.raises(ResumeError, match="has no whole checkpoint to go on from: check the path"):
+        run(tmp_path / "own", begin=tmp_path / "nowhere")
+    run(tmp_path / "common")
+    with pytest.raises(ResumeError, match="is of epoch 3, and this run ends there: give it more max_epochs"):
+        run(tmp_path / "own", begin=tmp_path / "common")
 
 
 def test_sigterm_saves_and_exits_with_0(tmp_path, whole):

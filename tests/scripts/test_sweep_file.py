@@ -150,5 +150,20 @@ def test_sweeps_of_the_bundle_can_be_run(path: Path, tmp_path: Path) -> None:
 
 def test_published_ablations_are_there_and_share_their_baseline(tmp_path: Path) -> None:
     assert {path.stem for path in SWEEPS} >= PUBLISHED
-    baselines = {cells_of(read_sweep(path, CONFIGS), tmp_path)[0].jobs["pretrain"] for path in SWEEPS}
-    assert len(baselines) == 1
+    published = [read_sweep(path, CONFIGS) for path in SWEEPS if path.stem in PUBLISHED]
+    assert {sweep.baseline for sweep in published} == {"published"}
+    assert len({cells_of(sweep, tmp_path)[0].jobs["pretrain"] for sweep in published}) == 1
+
+
+def test_only_variants_that_align_alike_go_on_from_the_shared_alignment(tmp_path: Path) -> None:
+    """A step that goes on from another must differ from it in nothing that the alignment depends on."""
+    of_decoder = ("pseudo_mask", "loss#terms#pseudo_segmentation", "loss#weights#pseudo_segmentation", "truth_list")
+    for path in SWEEPS:
+        for cell in cells_of(read_sweep(path, CONFIGS), tmp_path):
+            align, pretrain = (cell.jobs[step].made_from["overrides"] for step in ("align", "pretrain"))
+            if pretrain["continues"] is None:
+                continue
+            own = {name for name in pretrain if pretrain[name] != align.get(name)} - {"continues"}
+            later = {name for name in own if name.startswith(of_decoder)} | {"pa_start_step"}
+            assert own <= later, cell.name
+            assert pretrain.get("pa_start_step", 306) >= 306

@@ -34,7 +34,7 @@ STEPS = pretrainings()
 
 def test_there_are_many_and_the_baseline_is_one() -> None:
     assert len(STEPS) > 20
-    assert sum(name.endswith("-default") for name in STEPS) == 1
+    assert sum(name.endswith("-published") for name in STEPS) == 1
 
 
 @pytest.mark.slow

@@ -33,6 +33,20 @@ def test_quantile_keeps_as_many_cells_as_published(side, inclusive, kept):
     assert mask.sum((1, 2, 3)).tolist() == [kept * 32 * 32] * 3
 
 
+@pytest.mark.parametrize("offset", [-4, 0, 3])
+def test_a_mask_lies_on_what_its_cells_look_at(offset):
+    """Cell (2, 5) of 8 x 8 stands for rows 16 to 23 and columns 40 to 47, and looks `offset` px down and right of that."""
+    score = torch.zeros(1, 8, 8)
+    score[0, 2, 5] = 1.0
+    body = torch.ones(1, 1, 64, 64, dtype=torch.bool)
+    body[..., 18, :] = False
+    draw = PseudoMask(lambda p: p["score"], StoredBody(), QuantileArea(0.98, inclusive=False), offset=offset)
+    mask = draw({"score": score}, {"body": body, "image": torch.zeros(1, 1, 64, 64)})
+    expected = torch.zeros(1, 1, 64, 64)
+    expected[..., 16 + offset : 24 + offset, 40 + offset : 48 + offset] = 1
+    assert torch.equal(mask, expected * body)
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**31),

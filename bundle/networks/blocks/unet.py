@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import zip_longest
 from typing import Any
@@ -32,10 +33,14 @@ class PyramidDecoder(nn.Module):
         decoder_channels: channels of the blocks, coarsest first, the last at full resolution. A pyramid with fewer
             halvings than entries takes the last of them.
         out_channels: number of logit maps.
+        prior: share of the pixels that is foreground before anything is learned, in (0, 1): the head's bias begins at
+            its logit, so that features come to speak for the foreground. Without it (0.5) background, which is most of
+            an image, is the first that they learn to speak for, and logits of foreground hardly rise above the bias
+            (docs/ablations.md). Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, section 4.1.
 
     Raises:
-        ValueError: if there is one map only, if the strides do not double from map to map, or if `decoder_channels` has
-            too few entries.
+        ValueError: if there is one map only, if the strides do not double from map to map, if `decoder_channels` has
+            too few entries, or if `prior` is not inside (0, 1).
 
     Example:
         >>> encoder = TimmEncoder("resnet50")
@@ -50,8 +55,11 @@ class PyramidDecoder(nn.Module):
         strides: Sequence[int],
         decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
         out_channels: int = 1,
+        prior: float | None = None,
     ) -> None:
         super().__init__()
+        if prior is not None and not 0 < prior < 1:
+            raise ValueError(f"prior is a share of the pixels, inside (0, 1), not {prior}")
         halvings = _halvings(channels, strides)
         if len(decoder_channels) < halvings:
             raise ValueError(
@@ -75,6 +83,8 @@ class PyramidDecoder(nn.Module):
             is_pad=False,
         )
         self.head = nn.Conv2d(widths[-1], out_channels, kernel_size=3, padding=1)
+        if prior is not None:
+            nn.init.constant_(self.head.bias, math.log(prior / (1 - prior)))
 
     def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """Decode a pyramid.

@@ -90,6 +90,19 @@ def test_too_few_decoder_channels_are_refused() -> None:
         PyramidDecoder(*RESNET50, decoder_channels=(128, 64, 32, 16))
 
 
+def test_a_prior_is_the_share_that_a_silent_decoder_marks() -> None:
+    decoder = PyramidDecoder(*RESNET50, prior=0.05)
+    torch.nn.init.zeros_(decoder.head.weight)
+    maps = [torch.rand(1, c, 64 // s, 64 // s) for c, s in zip(*RESNET50, strict=True)]
+    torch.testing.assert_close(decoder(maps).sigmoid(), torch.full((1, 1, 64, 64), 0.05))
+
+
+@pytest.mark.parametrize("prior", [0.0, 1.0, -0.1, 2.0])
+def test_a_prior_that_is_no_share_is_refused(prior: float) -> None:
+    with pytest.raises(ValueError, match=rf"inside \(0, 1\), not {prior}"):
+        PyramidDecoder(*RESNET50, prior=prior)
+
+
 @pytest.mark.parametrize("strides", [(2, 4, 8, 16, 32), (4, 8, 16)])
 def test_the_result_is_that_of_monais_decoder(strides: tuple[int, ...]) -> None:
     torch.manual_seed(0)
