@@ -112,6 +112,8 @@ def test_figures_are_those_computed_from_the_network(run: Path, phantoms: Path, 
         for finding in item["truth"]:
             heat = F.normalize(patches[0].flatten(1), dim=0).T @ model.embed_texts([finding["phrase"]])[0]
             heat = cv2.resize(heat.view(patches.shape[2:]).numpy(), (64, 64), interpolation=cv2.INTER_LINEAR)
+            shift = np.float32([[1, 0, model.cell_offset], [0, 1, model.cell_offset]])
+            heat = cv2.warpAffine(heat, shift, (64, 64), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
             path = str(phantoms / item["finding_masks"][finding["name"]])
             mask = cv2.imread(path, cv2.IMREAD_GRAYSCALE) > 0
             hits.append((mask & (heat >= heat.max() - 1e-6)).any())

@@ -59,6 +59,8 @@ def step(repository, phantom_store, names, overrides):
     parser = ConfigParser()
     parser.read_config([str(repository / "configs" / f"{name}.yaml") for name in names])
     sizes = {"dataset_dir": str(phantom_store), "crop_size": 64, "batch_size": 8}
+    if "cell_offset" in parser.get():  # measured once, before the first step
+        sizes["cell_offset"] = -8
     parser.update(sizes | {"device": torch.device("meta"), "precision": "fp32", "optimizer::fused": False} | overrides)
     network, loss, optimizer, prepare, inferer, dataset = (parser.get_parsed_content(name) for name in PARTS)
     network.train()

@@ -31,6 +31,7 @@ SWEEPS = sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))  # files of script
 TIES = {
     ("handlers", "metrics"): "a handler feeds a metric the outputs of its engine",
     ("handlers", "networks"): "a handler writes weights in the one form that networks read",
+    ("handlers", "transforms"): "a picture of attention lies on the image as the masks that are drawn from it do",
     ("inferers", "data"): "a model in use reads radiographs, prompts and its tokenizer from files",
     ("inferers", "networks"): "a model in use is a network with the weights of a run",
     ("inferers", "transforms"): "what a model in use is shown is fitted and cut as in training",

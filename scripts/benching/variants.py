@@ -128,6 +128,8 @@ def _shared(settings: Settings) -> dict[str, Any]:
         "batch_size": settings.batch,
         "max_epochs": 1,
         "num_workers": 0,
+        "abnormal_reports": None,  # random tokens say nothing
+        "pseudo_mask::kept": None,
         "device": f"$torch.device('{settings.device}')",
         "clock": {"_target_": "scripts.benching.clock.StepClock", "network": "@network", "device": "@device"},
         "train::handlers": ["@clock", clip],

@@ -20,7 +20,7 @@ from scripts.sweeping.references import names_in, put_in
 from scripts.sweeping.sweep_file import Sweep, read_sweep
 
 CONFIGS = Path(__file__).resolve().parent.parent.parent / "configs"
-SWEEPS = sorted(path for path in (CONFIGS / "sweeps").glob("*.yaml") if path.stem != "base")
+SWEEPS = sorted(path for path in (CONFIGS / "sweeps").glob("*.yaml") if not path.stem.startswith("base"))
 PUBLISHED = {
     *("decoder_target", "threshold", "projector_width", "heads_merged", "head_count"),
     *("body_and_smoothing", "shuffled_masks"),

@@ -13,7 +13,7 @@ from workflows import CONFIGS, ONE_STEP, TINY_TEXT, one_step, workflow
 from scripts.sweeping.references import put_in
 from scripts.sweeping.sweep_file import Step, read_sweep
 
-SWEEPS = sorted(path for path in (CONFIGS / "sweeps").glob("*.yaml") if path.stem != "base")
+SWEEPS = sorted(path for path in (CONFIGS / "sweeps").glob("*.yaml") if not path.stem.startswith("base"))
 
 
 def pretrainings() -> dict[str, Step]:

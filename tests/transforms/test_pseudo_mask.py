@@ -35,7 +35,7 @@ def test_quantile_keeps_as_many_cells_as_published(side, inclusive, kept):
 
 @pytest.mark.parametrize("offset", [-4, 0, 3])
 def test_a_mask_lies_on_what_its_cells_look_at(offset):
-    """Cell (2, 5) of 8 x 8 stands for rows 16 to 23 and columns 40 to 47, and looks `offset` px down and right of that."""
+    """Cell (2, 5) of 8 x 8 stands for rows 16 to 23 and columns 40 to 47, and looks `offset` px down and right."""
     score = torch.zeros(1, 8, 8)
     score[0, 2, 5] = 1.0
     body = torch.ones(1, 1, 64, 64, dtype=torch.bool)

@@ -84,7 +84,7 @@ class PyramidDecoder(nn.Module):
         )
         self.head = nn.Conv2d(widths[-1], out_channels, kernel_size=3, padding=1)
         if prior is not None:
-            nn.init.constant_(self.head.bias, math.log(prior / (1 - prior)))
+            nn.init.constant_(self.head.bias, math.log(prior / (1 - prior)))  # type: ignore[arg-type]
 
     def forward(self, features: Sequence[torch.Tensor]) -> torch.Tensor:
         """Decode a pyramid.

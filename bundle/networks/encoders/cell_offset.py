@@ -17,7 +17,7 @@ def cell_offset(encoder: ImageEncoder, size: Sequence[int], channels: int = 1) -
     """How far the cells of the coarsest map look off the middle of the block of pixels that they stand for.
 
     A map of stride s is commonly enlarged as if its cell i looked at the pixels from s i to s (i + 1). In a ResNet it
-    does not: a padded 3x3 convolution of stride 2 puts its first output on the first pixel, so after five of them cell i
+    doesn't: a padded 3x3 convolution of stride 2 puts its first output on the first pixel, so after five of them cell i
     looks at pixel 32 i, half a cell up and left of the middle of its block, and whatever is drawn from the map lies as
     far down and right of what it shows. Networks that cut patches (ViT, Swin, ConvNeXt) look at the middle of their
     blocks; EfficientNet, ResNet-D and those with TensorFlow's padding lie in between or beyond.
@@ -34,16 +34,16 @@ def cell_offset(encoder: ImageEncoder, size: Sequence[int], channels: int = 1) -
         Whole pixels, the same down and right; negative: up and left.
 
     Example:
-        >>> cell_offset(TimmEncoder("resnet18", out_indices=(0, 1, 2)), (64, 64))
-        -4
+        >>> cell_offset(TimmEncoder("resnet50"), (224, 224))  # doctest: +SKIP
+        -15
     """
-    stride = encoder.strides[-1]
-    images = torch.randn(_IMAGES, channels, *size, generator=torch.Generator().manual_seed(0))
-    images = images.to(next(encoder.parameters()).device).requires_grad_()
+    stride, device = encoder.strides[-1], next(encoder.parameters()).device
     cell = [(side // stride - 1) // 2 for side in size]
     training = encoder.training
     encoder.eval()
-    with torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad():
+        images = torch.randn(_IMAGES, channels, *size, generator=torch.Generator().manual_seed(0))
+        images = images.to(device).requires_grad_()
         seen = encoder(images)[-1][:, :, cell[0], cell[1]].square().sum()
         weight = torch.autograd.grad(seen, images)[0].abs().sum((0, 1)).double()
     encoder.train(training)
