@@ -41,10 +41,10 @@ def test_there_are_many_and_the_baseline_is_one() -> None:
 @pytest.mark.parametrize("name", STEPS)
 def test_a_variant_trains_a_step(name: str, phantoms: Path, phantom_store: Path, tmp_path: Path) -> None:
     step = STEPS[name]
-    known = {"phantoms": str(phantoms), "store": str(phantom_store), "seed": 0}
+    known = {"phantoms": str(phantoms), "store": str(phantom_store), "seed": 0, "align": str(tmp_path / "align")}
     values: dict[str, Any] = put_in(dict(step.overrides or {}), known)
     # Without handlers nothing delays the decoder, whatever its start step.
-    values = TINY_TEXT | values | {"batch_size": 8} | ONE_STEP
+    values = TINY_TEXT | values | {"batch_size": 8, "continues": None} | ONE_STEP
     names = tuple(str(file.relative_to(CONFIGS).with_suffix("")) for file in step.configs)
     with workflow(phantom_store, tmp_path, names, values) as made:
         gradients = one_step(made)
