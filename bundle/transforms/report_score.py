@@ -41,6 +41,6 @@ class SimilarityScore:
 
 
 def _own_words(prediction: Tensors) -> Tensor:
-    """A report's embedding less the mean of its batch: `[B, D]`."""
+    """A report's embedding less the mean of its batch, that of the own process: `[B, D]`."""
     text = prediction["text_embedding"].detach().float()
     return text - text.mean(0)

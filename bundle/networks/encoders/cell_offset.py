@@ -37,13 +37,13 @@ def cell_offset(encoder: ImageEncoder, size: Sequence[int], channels: int = 1) -
         >>> cell_offset(TimmEncoder("resnet50"), (224, 224))  # doctest: +SKIP
         -15
     """
-    stride, device = encoder.strides[-1], next(encoder.parameters()).device
+    stride, like = encoder.strides[-1], next(encoder.parameters())
     cell = [(side // stride - 1) // 2 for side in size]
     training = encoder.training
     encoder.eval()
     with torch.inference_mode(False), torch.enable_grad():
         images = torch.randn(_IMAGES, channels, *size, generator=torch.Generator().manual_seed(0))
-        images = images.to(device).requires_grad_()
+        images = images.to(like).requires_grad_()
         seen = encoder(images)[-1][:, :, cell[0], cell[1]].square().sum()
         weight = torch.autograd.grad(seen, images)[0].abs().sum((0, 1)).double()
     encoder.train(training)

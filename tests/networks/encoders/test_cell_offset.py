@@ -69,6 +69,12 @@ def test_what_a_spot_changes_is_shown_where_the_spot_is(place: tuple[int, int]) 
     assert distance(moved(fine, cell_offset(encoder, (128, 128)))) < 1.5
 
 
+def test_a_network_in_double_precision() -> None:
+    torch.manual_seed(0)
+    encoder = TimmEncoder(**RESNET18)
+    assert cell_offset(encoder.double(), (64, 64)) == cell_offset(encoder.float(), (64, 64))
+
+
 def test_measuring_leaves_nothing_behind() -> None:
     encoder = TimmEncoder(**RESNET18).train()
     before, state = {name: value.clone() for name, value in encoder.state_dict().items()}, torch.get_rng_state()
