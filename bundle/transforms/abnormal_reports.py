@@ -45,8 +45,8 @@ class AbnormalReports:
         starts = word_starts(loaded)
         if starts is None:
             raise ValueError(
-                f"The tokenizer {tokenizer} does not mark where words begin or go on: take another, or pseudo masks for "
-                "all images (configs/masks_from_attention.yaml)."
+                f"The tokenizer {tokenizer} does not mark where words begin or go on: take another, or pseudo masks "
+                "for all images (configs/masks_from_attention.yaml)."
             )
         self._starts = starts
         # Byte-level tokenizers have other tokens for words behind a space and with a capital.
