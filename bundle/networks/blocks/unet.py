@@ -34,8 +34,8 @@ class PyramidDecoder(nn.Module):
             halvings than entries takes the last of them.
         out_channels: number of logit maps.
         prior: share of the pixels that is foreground before anything is learned, in (0, 1): the head's bias begins at
-            its logit, so that features come to speak for the foreground. Without it (0.5) background, which is most of
-            an image, is the first that they learn to speak for, and logits of foreground hardly rise above the bias
+            its logit, so that features come to speak for the foreground. None: torch's random bias; background,
+            most of an image, is then the first that they speak for, and logits of foreground hardly rise above the bias
             (docs/ablations.md). Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, section 4.1.
 
     Raises:
