@@ -93,3 +93,21 @@ def test_masks_from_the_truth_are_the_truth(phantoms: Path, phantom_store: Path,
     side = drawn.shape[-1]
     margin = (64 - side) // 2
     assert torch.equal(drawn.bool(), truth[..., margin : margin + side, margin : margin + side])
+
+
+def test_masks_of_averaged_weights_are_drawn_measured_and_kept(
+    phantoms: Path, phantom_store: Path, tmp_path: Path
+) -> None:
+    names = ("pretrain", "demo", "masks_from_average", "masks_refined", "measured_masks")
+    values = {**SMALL, "truth_list": str(phantoms / "datalist.json")}
+    with workflow(phantom_store, tmp_path, names, values) as made:
+        made.run()
+        average, network = (made.parser.get_parsed_content(name) for name in ("average", "network"))
+        between = [(a - p).abs().max() for a, p in zip(average.module.parameters(), network.parameters(), strict=True)]
+    assert 0 < max(between) < 0.1  # behind the network, and not as it was drawn
+    run = tmp_path / "pretrain" / "demo"
+    measured = json.loads((run / "results.json").read_text())["metrics"]
+    assert 0 <= measured["pseudo_mask_truth_dice"]["value"] <= 1
+    assert 0 <= measured["decoder_truth_dice"]["value"] <= 1
+    saved = torch.load(max((run / "checkpoints").glob("*.pt")), weights_only=True)["objects"]["average"]
+    assert saved.keys() == average.state_dict().keys()

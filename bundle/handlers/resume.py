@@ -47,7 +47,7 @@ class Resume:
         before_save: called with the trainer before each save; one that raises keeps a spoilt state from being saved.
         begin: checkpoints of another run. Without one of its own, this run goes on from the newest of those: what
             comes after a common beginning can then be compared without repeating it. The other run's best metric is
-            not taken over, since the weights that reached it lie there.
+            not taken over, since the weights that reached it lie there; objects that it did not have begin here.
 
     Raises:
         ResumeError: when a checkpoint was made by another number of processes or batches an epoch, or when `begin` has
@@ -95,13 +95,14 @@ class Resume:
             return
         state = torch.load(path, map_location="cpu", weights_only=True)
         self._check(engine, state, path)
+        own = path.parent == self.folder
         for name, item in self.objects.items():
-            item.load_state_dict(state["objects"][name])
+            if own or name in state["objects"]:
+                item.load_state_dict(state["objects"][name])
         engine.state.iteration = state["iteration"]
         engine.state.epoch = state["iteration"] // engine.state.epoch_length
         _set_random_state(state["random"][_rank()])
         logger.info("resumed from %s at iteration %d", path, engine.state.iteration)
-        own = path.parent == self.folder
         if not own and engine.state.epoch >= engine.state.max_epochs:
             raise ResumeError(
                 f"{path} is of epoch {engine.state.epoch}, and this run ends there: give it more max_epochs"

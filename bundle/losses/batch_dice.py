@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bundle.losses.contrastive import all_gather
+from bundle.losses.gathered_pairs import all_gather
 
 __all__ = ["batch_dice"]
 

@@ -2,45 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["ContrastiveLoss", "all_gather"]
+from bundle.losses.gathered_pairs import gather_pairs
 
-
-class _AllGather(torch.autograd.Function):
-    """Rows of all ranks; the backward pass returns to each rank the gradient that all ranks have for its rows."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        ctx.count = rows.shape[0]
-        parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, rows.contiguous())
-        return torch.cat(parts)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        grad = grads[0].contiguous()
-        dist.all_reduce(grad)
-        return grad.narrow(0, dist.get_rank() * ctx.count, ctx.count)
-
-
-def all_gather(rows: Tensor) -> Tensor:
-    """Concatenate the rows of all processes in rank order, differentiably.
-
-    Args:
-        rows: `[B, ...]`, the same shape on every rank.
-
-    Returns:
-        `[W * B, ...]` for `W` processes; `rows` itself for one process.
-    """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-        return rows
-    return _AllGather.apply(rows)
+__all__ = ["ContrastiveLoss"]
 
 
 class ContrastiveLoss(nn.Module):
@@ -93,23 +60,18 @@ class ContrastiveLoss(nn.Module):
         Raises:
             KeyError: if the prediction or the target lacks an entry that the loss was told to read.
         """
-        image, text = prediction["image_embedding"].float(), prediction["text_embedding"].float()
-        gather = self.gather and torch.is_grad_enabled()
-        all_image, all_text = (all_gather(image), all_gather(text)) if gather else (image, text)
-        start = dist.get_rank() * len(image) if len(all_image) > len(image) else 0
-        positives = torch.arange(start, start + len(image), device=image.device)
-        excluded = self._excluded(target, positives, gather)
+        pairs = gather_pairs(prediction, target, self.gather, self.exclude_same)
         temperature = self._temperature(prediction)
-        loss = image.new_zeros(())
+        loss = pairs.image.new_zeros(())
         for weight, rows, columns in (
-            (self.image_to_text, image, all_text),
-            (self.text_to_image, text, all_image),
+            (self.image_to_text, pairs.image, pairs.all_text),
+            (self.text_to_image, pairs.text, pairs.all_image),
         ):
             if weight:
                 logits = rows @ columns.T / temperature
-                if excluded is not None:
-                    logits = logits.masked_fill(excluded, float("-inf"))
-                loss = loss + weight * F.cross_entropy(logits, positives)
+                if pairs.excluded is not None:
+                    logits = logits.masked_fill(pairs.excluded, float("-inf"))
+                loss = loss + weight * F.cross_entropy(logits, pairs.positives)
         return loss
 
     def _temperature(self, prediction: dict[str, Tensor]) -> Tensor | float:
@@ -122,16 +84,3 @@ class ContrastiveLoss(nn.Module):
                 "`temperature` a number"
             )
         return 1 / prediction["logit_scale"].float()
-
-    def _excluded(self, target: dict[str, Tensor] | None, positives: Tensor, gather: bool) -> Tensor | None:
-        """Pairs `[B, W * B]` that are neither positives nor negatives."""
-        if self.exclude_same is None:
-            return None
-        if target is None or self.exclude_same not in target:
-            raise KeyError(
-                f"the contrastive loss was told to exclude equal '{self.exclude_same}', which is not in the target"
-            )
-        own = target[self.exclude_same]
-        every = all_gather(own) if gather else own
-        same = own[:, None] == every[None, :]
-        return same.scatter(1, positives[:, None], False)

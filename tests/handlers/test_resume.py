@@ -32,7 +32,16 @@ def collate(rows):
 
 
 def run(
-    folder, kill_at=None, every=2, signal_at=None, before_save=(), batch_size=4, epochs=1, begin=None, until=EPOCHS
+    folder,
+    kill_at=None,
+    every=2,
+    signal_at=None,
+    before_save=(),
+    batch_size=4,
+    epochs=1,
+    begin=None,
+    until=EPOCHS,
+    further=None,
 ):
     """Train until the end, a kill or a signal; each loss also depends on every random generator."""
     torch.manual_seed(1)
@@ -69,7 +78,7 @@ def run(
         if engine.state.iteration == signal_at:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    objects = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
+    objects = {"network": network, "optimizer": optimizer, "scheduler": scheduler, **(further or {})}
     Resume(folder, objects, every=every, before_save=before_save, epochs=epochs, begin=begin).attach(trainer)
 
     @trainer.on(Events.ITERATION_COMPLETED)
@@ -124,6 +133,18 @@ def test_a_run_goes_on_from_the_checkpoint_of_another(tmp_path, whole):
     rest = run(tmp_path / "own", begin=tmp_path / "common")  # now from its own
     assert rest == {iteration: whole[iteration] for iteration in (13, 14, 15)}
     assert run(tmp_path / "other", begin=tmp_path / "common") == {n: whole[n] for n in range(11, 16)}
+
+
+def test_what_the_other_run_did_not_have_begins_here_and_is_kept_by_the_own(tmp_path):
+    further = {"further": torch.nn.Linear(1, 1)}
+    before = further["further"].weight.item()
+    run(tmp_path / "common", until=2)
+    with pytest.raises(Killed):
+        run(tmp_path / "own", begin=tmp_path / "common", kill_at=13, further=further)
+    assert further["further"].weight.item() == before
+    torch.nn.init.zeros_(further["further"].weight)
+    run(tmp_path / "own", begin=tmp_path / "common", further=further)
+    assert further["further"].weight.item() == before
 
 
 def test_a_beginning_that_is_none_is_told(tmp_path):

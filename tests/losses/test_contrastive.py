@@ -8,7 +8,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch.nn import functional as F
 
-from bundle.losses.contrastive import ContrastiveLoss, all_gather
+from bundle.losses.contrastive import ContrastiveLoss
+from bundle.losses.gathered_pairs import all_gather
 
 
 def embeddings(count: int, width: int = 8, seed: int = 0) -> dict[str, torch.Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bundle.networks.blocks.adaptor_layer import ValueLayer
+from bundle.networks.blocks.pair_scale import bounded_exp
 
 __all__ = ["INITIAL_LOGIT_SCALE", "Adaptor", "AdaptorBase"]
 
@@ -41,12 +41,9 @@ class AdaptorBase(nn.Module):
 
     def scale(self) -> Tensor:
         """Factor of the cosine similarities, a scalar in fp32."""
-        if self.max_scale is not None:
-            # The parameter itself is held back: a bound on its exponential alone would take away the gradient that
-            # leads down again.
-            with torch.no_grad():
-                self.logit_scale.clamp_(max=math.log(self.max_scale))
-        return self.logit_scale.float().exp()
+        if self.max_scale is None:
+            return self.logit_scale.float().exp()
+        return bounded_exp(self.logit_scale, self.max_scale)
 
     def project_image(self, features: Tensor) -> Tensor:
         """Project features `[B, T, C]` of images to tokens `[B, T, D]` of length 1."""

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bundle.networks.blocks.attention_pool import AttentionPool, IdentityAttentionPool
+from bundle.networks.blocks.pair_scale import PairScale
 
 __all__ = ["G2D"]
 
@@ -24,6 +25,8 @@ class G2D(nn.Module):
         pool: `[B, D, h, w]` to a vector `[B, D]` and its attention `[B, heads, h, w]`.
         text_encoder: tokens to `[B, T]`, or `[B, L, T]` for a projection of all tokens.
         text_projection: output of the text encoder to `[B, D]`.
+        scale: learned factor and offset of the cosine similarities, for losses that read them; none where the
+            temperature is fixed, as published.
 
     Attributes:
         decoding: whether training runs the decoder; switched off while its loss has not started yet. Evaluation always
@@ -38,6 +41,7 @@ class G2D(nn.Module):
         text_encoder: nn.Module,
         text_projection: nn.Module,
         decoder: nn.Module | None = None,
+        scale: PairScale | None = None,
     ) -> None:
         super().__init__()
         self.image_encoder = image_encoder
@@ -46,6 +50,7 @@ class G2D(nn.Module):
         self.text_encoder = text_encoder
         self.text_projection = text_projection
         self.decoder = decoder
+        self.scale = scale
         self.decoding = True
 
     def forward(
@@ -61,10 +66,11 @@ class G2D(nn.Module):
 
         Returns:
             `image_embedding` and `text_embedding` `[B, D]` of length 1, fp32; `attention` `[B, heads, h, w]`;
-            `patch_values` `[B, D, h, w]`, the patches in the space of the pooled vector, without gradient; and `logits`
-            `[B, 1, H, W]` where the decoder runs.
+            `patch_values` `[B, D, h, w]`, the patches in the space of the pooled vector, without gradient; `logits`
+            `[B, 1, H, W]` where the decoder runs; and what `scale` gives.
         """
-        return self.encode_image(image) | {"text_embedding": self.encode_text(input_ids, attention_mask, lengths)}
+        output = self.encode_image(image) | {"text_embedding": self.encode_text(input_ids, attention_mask, lengths)}
+        return output if self.scale is None else output | self.scale()
 
     def encode_image(self, image: Tensor) -> dict[str, Tensor]:
         """Embed and decode radiographs `[B, 1, H, W]`; as `forward` without `text_embedding`."""

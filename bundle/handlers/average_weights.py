@@ -1,0 +1,39 @@
+"""A running average of the network's weights, from the step at which something reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ignite.engine import Engine, Events
+from timm.utils import ModelEmaV3
+from torch import nn
+
+__all__ = ["AverageWeights"]
+
+
+class AverageWeights:
+    """Keep an exponential moving average of parameters and buffers.
+
+    At the beginning of each step the weights that the steps before have left are taken in. The first time they are
+    taken as they are. No step waits for the device.
+
+    Args:
+        network: whose weights are averaged; may be wrapped for distributed training.
+        average: holds the average.
+        start_step: number of steps before the average begins.
+    """
+
+    def __init__(self, network: nn.Module, average: ModelEmaV3, start_step: int = 0) -> None:
+        self.network: Any = getattr(network, "module", network)
+        self.average = average
+        self.start_step = start_step
+
+    def attach(self, engine: Engine) -> None:
+        """Register with a trainer."""
+        engine.add_event_handler(Events.ITERATION_STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Take in the present weights; by the number of the step, which also holds after a resume."""
+        averaged_before = engine.state.iteration - 1 - self.start_step
+        if averaged_before >= 0:
+            self.average.update(self.network, step=averaged_before + self.average.update_after_step + 1)
