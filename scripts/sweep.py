@@ -130,6 +130,7 @@ def _run(cells: Sequence[Cell], args: argparse.Namespace) -> int:
 
 def _write_tables(sweep: Sweep, cells: Sequence[Cell], folder: Path) -> None:
     # Imported here: matplotlib takes a second, which errors need not wait for.
+    from scripts.sweeping.curves import courses_of, draw_courses
     from scripts.sweeping.plot import draw
 
     figures = gather(sweep, cells)
@@ -138,7 +139,12 @@ def _write_tables(sweep: Sweep, cells: Sequence[Cell], folder: Path) -> None:
         with replacing(folder / name) as partial:
             partial.write_text(text, encoding="utf-8")
     draw(sweep, figures, folder / "figures.png")
-    print(f"\n{table}\nIn {folder}: table.md, table.csv, figures.png", flush=True)
+    if courses := courses_of(cells):
+        draw_courses(sweep, courses, folder / "curves.png")
+    else:
+        (folder / "curves.png").unlink(missing_ok=True)  # of trainings that are no longer the sweep's
+    written = ["table.md", "table.csv", "figures.png", *(["curves.png"] if courses else [])]
+    print(f"\n{table}\nIn {folder}: {', '.join(written)}", flush=True)
 
 
 def _say(line: str) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from scipy.special import stdtrit
 
 from scripts.sweeping.errors import SweepError
-from scripts.sweeping.jobs import Cell, Job
+from scripts.sweeping.jobs import Cell
+from scripts.sweeping.measures import Place
 from scripts.sweeping.records import is_done
 from scripts.sweeping.sweep_file import Sweep
 
@@ -69,18 +71,22 @@ def gather(sweep: Sweep, cells: Sequence[Cell]) -> Figures:
     for cell in cells:
         done = {step for step, job in cell.jobs.items() if is_done(job)}
         finished[cell.variant] += len(done) == len(cell.jobs)
-        for measure, (step, metric) in sweep.measures.items():
-            value = _value(cell.jobs[step], metric, f"{sweep.name}: measure '{measure}'") if step in done else None
+        for title, measure in sweep.measures.items():
+            value = measure.value(partial(_figure, cell, done, f"{sweep.name}: measure '{title}'"))
             if value is not None:
-                values[cell.variant][measure][cell.seed] = value
+                values[cell.variant][title][cell.seed] = value
     return Figures(values, finished)
 
 
-def _value(job: Job, metric: str, where: str) -> float | None:
-    metrics: Mapping[str, Any] = json.loads(job.product.read_text(encoding="utf-8"))["metrics"]
-    if metric not in metrics:
-        raise SweepError(f"{where}: {job.product} has no metric '{metric}'; it has {', '.join(sorted(metrics))}")
-    return metrics[metric]["value"]
+def _figure(cell: Cell, done: Collection[str], where: str, place: Place) -> float | None:
+    """What stands at a place; none where the step is not done or the figure has no value."""
+    if place.step not in done:
+        return None
+    product = cell.jobs[place.step].product
+    metrics: Mapping[str, Any] = json.loads(product.read_text(encoding="utf-8"))["metrics"]
+    if place.metric not in metrics:
+        raise SweepError(f"{where}: {product} has no metric '{place.metric}'; it has {', '.join(sorted(metrics))}")
+    return metrics[place.metric]["value"]
 
 
 def compare(values: Mapping[int, float], baseline: Mapping[int, float]) -> Difference | None:

@@ -88,6 +88,8 @@ def note_cells(cells: Iterable[Cell], out: Path) -> None:
 def _note_cell(cell: Cell, out: Path) -> None:
     folder = out / cell.sweep / cell.name
     steps = {step: {"folder": job.fingerprint, "made_from": job.made_from} for step, job in cell.jobs.items()}
+    # Steps that no measure asks for any more stay noted, as their links stay: they may be asked for again.
+    steps = _noted(cell, out) | steps
     with replacing(folder / "cell.json") as partial:
         partial.write_text(json.dumps(steps, indent=2) + "\n", encoding="utf-8")
     for step, job in cell.jobs.items():
@@ -96,10 +98,15 @@ def _note_cell(cell: Cell, out: Path) -> None:
         link.symlink_to(os.path.relpath(job.folder, folder), target_is_directory=True)
 
 
+def _noted(cell: Cell, out: Path) -> dict[str, Any]:
+    """The steps that a cell consisted of so far; none before it was begun."""
+    path = out / cell.sweep / cell.name / "cell.json"
+    return _json(path) if path.is_file() else {}
+
+
 def _differing(cell: Cell, out: Path) -> str:
     """What a cell that has been begun was made from otherwise; empty where nothing differs."""
-    path = out / cell.sweep / cell.name / "cell.json"
-    noted = _json(path) if path.is_file() else {}
+    noted = _noted(cell, out)
     for step, job in cell.jobs.items():
         before = noted.get(step)
         if before is None or before["folder"] == job.fingerprint:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 import yaml
 
 from scripts.sweeping.errors import SweepError
+from scripts.sweeping.measures import Measure, read_measures
+from scripts.sweeping.order import asked_for, in_order
 from scripts.sweeping.references import names_in
 
 __all__ = ["Step", "Sweep", "read_sweep"]
@@ -58,15 +60,16 @@ class Sweep:
         about: one sentence for the head of the table.
         seeds: of every variant.
         baseline: the variant that the others are compared with.
-        measures: by title, the step and the metric of its `results.json`.
-        variants: by name, the steps in an order in which each follows those that it refers to.
+        measures: what is compared, by title.
+        variants: by name, the steps that the measures ask for, in an order in which each follows those that it refers
+            to.
     """
 
     name: str
     about: str
     seeds: tuple[int, ...]
     baseline: str
-    measures: Mapping[str, tuple[str, str]]
+    measures: Mapping[str, Measure]
     variants: Mapping[str, tuple[Step, ...]]
 
 
@@ -87,15 +90,11 @@ def read_sweep(path: str | Path, configs: str | Path) -> Sweep:
     if missing := [key for key in _NEEDED if not raw.get(key)]:
         raise SweepError(f"{path}: {', '.join(missing)} must be given, in the file or in its base")
     _check_names(raw, path)
-    variants = {
-        name: _in_order(_steps(raw, changes or {}, path, configs), f"{path}: variant '{name}'")
-        for name, changes in raw["variants"].items()
-    }
+    measures = read_measures(raw["measures"], raw["steps"], str(path))
+    variants = {name: _variant(name, raw, measures, path, configs) for name in raw["variants"]}
     if raw["baseline"] not in variants:
         raise SweepError(f"{path}: the baseline '{raw['baseline']}' is no variant; there are {', '.join(variants)}")
-    return Sweep(
-        path.stem, str(raw.get("about", "")), _seeds(raw, path), raw["baseline"], _measures(raw, path), variants
-    )
+    return Sweep(path.stem, str(raw.get("about", "")), _seeds(raw, path), raw["baseline"], measures, variants)
 
 
 def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -110,7 +109,8 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise SweepError(f"{path}: a sweep file holds keys such as seeds, steps and variants; this one holds none")
     base = raw.pop("base", None)
-    return raw if base is None else _laid_over(_read(path.parent / base, (*above, path.resolve())), raw)
+    below = {} if base is None else _read(path.parent / base, (*above, path.resolve()))
+    return _without_nulls(_laid_over(below, raw), below.get("measures"), path)
 
 
 def _laid_over(below: Any, above: Any) -> Any:
@@ -118,6 +118,18 @@ def _laid_over(below: Any, above: Any) -> Any:
     if not (isinstance(below, dict) and isinstance(above, dict)):
         return above
     return below | {key: _laid_over(below.get(key), value) for key, value in above.items()}
+
+
+def _without_nulls(raw: dict[str, Any], of_base: Any, path: Path) -> dict[str, Any]:
+    """Leave out measures of the base that the file sets to null."""
+    measures = raw.get("measures")
+    if not isinstance(measures, dict):
+        return raw
+    known = of_base if isinstance(of_base, dict) else {}
+    if unknown := [title for title, place in measures.items() if place is None and title not in known]:
+        there_are = f"there are {', '.join(map(str, known))}" if known else "remove it"
+        raise SweepError(f"{path}: measure '{unknown[0]}' is null, but no base has one that it leaves out; {there_are}")
+    return raw | {"measures": {title: place for title, place in measures.items() if place is not None}}
 
 
 def _check_keys(given: Any, known: set[str], where: str) -> None:
@@ -147,16 +159,21 @@ def _seeds(raw: Mapping[str, Any], path: Path) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def _measures(raw: Mapping[str, Any], path: Path) -> dict[str, tuple[str, str]]:
-    measures = {}
-    for title, place in raw["measures"].items():
-        step, dot, metric = str(place).partition(".")
-        if not dot or step not in raw["steps"]:
-            raise SweepError(
-                f"{path}: measure '{title}' is '{place}', which must be STEP.METRIC with a step of the file"
-            )
-        measures[str(title)] = (step, metric)
-    return measures
+def _variant(
+    name: str, raw: Mapping[str, Any], measures: Mapping[str, Measure], path: Path, configs: Path
+) -> tuple[Step, ...]:
+    """The steps of a variant that the measures ask for, in order."""
+    changes = raw["variants"][name] or {}
+    steps = _steps(raw, changes, path, configs)
+    references = {step.name: step.references for step in steps.values()}
+    order = in_order(references, f"{path}: variant '{name}'")
+    wanted = asked_for((place.step for measure in measures.values() for place in measure.places), references)
+    if idle := [step for step, change in changes.items() if change and step not in wanted]:
+        raise SweepError(
+            f"{path}: variant '{name}' changes step '{idle[0]}', which no measure asks for: add a measure that "
+            f"does, or take the change out (`{idle[0]}: null` where it is the base's)"
+        )
+    return tuple(steps[step] for step in order if step in wanted)
 
 
 def _steps(raw: Mapping[str, Any], changes: Any, path: Path, configs: Path) -> dict[str, Step]:
@@ -197,20 +214,3 @@ def _config(name: str, path: Path, configs: Path) -> Path:
     if not file.is_file():
         raise SweepError(f"{path}: there is no config {file}; configs are names of {configs} or files beside the sweep")
     return file.absolute()
-
-
-def _in_order(steps: Mapping[str, Step], where: str) -> tuple[Step, ...]:
-    """Each step behind those that it refers to, otherwise as in the file."""
-    ordered: dict[str, Step] = {}
-
-    def place(name: str, asking: Iterable[str]) -> None:
-        if name in asking:
-            raise SweepError(f"{where}: {' -> '.join([*asking, name])} refer to each other in a circle")
-        for other in steps:
-            if other in steps[name].references:
-                place(other, (*asking, name))
-        ordered.setdefault(name, steps[name])
-
-    for name in steps:
-        place(name, ())
-    return tuple(ordered.values())

@@ -60,7 +60,9 @@ def test_all_cells_run_once_and_figures_are_written(tmp_path: Path) -> None:
         rows = {(row["variant"], row["measure"]): row for row in csv.DictReader(file)}
     assert float(rows["more", "probe"]["mean"]) == pytest.approx(11.55)
     assert float(rows["more", "probe"]["seed_1"]) == pytest.approx(11.6)
-    assert cv2.imread(str(out / "moments" / "figures.png")).std() > 5
+    for picture in ("figures.png", "curves.png"):
+        assert cv2.imread(str(out / "moments" / picture)).std() > 5
+    assert printed.endswith(f"In {out / 'moments'}: table.md, table.csv, figures.png, curves.png\n")
     code, printed = sweep(path, out)
     assert code == 0
     assert "0 of 9 steps" in printed
@@ -184,6 +186,7 @@ def test_a_changed_sweep_is_told_and_never_mixed_with_old_cells(tmp_path: Path) 
     code, printed = sweep(path, out, "--table")  # old figures are not shown as if they were of this file
     assert code == 0
     assert "| plain | 0 of 2 |  |  |" in printed
+    assert not (out / "moments" / "curves.png").exists()
     path = write_sweep(tmp_path, changed(steps=3))
     (tmp_path / "tiny.yaml").write_text("# a comment changes nothing\n" + (tmp_path / "tiny.yaml").read_text())
     assert "0 of 9 steps" in sweep(path, out)[1]
@@ -202,6 +205,52 @@ def test_more_seeds_and_variants_are_no_change(tmp_path: Path) -> None:
     code, printed = sweep(write_sweep(tmp_path, more), out)
     assert code == 0
     assert "10 of 19 steps of 9 cells" in printed
+
+
+def measuring(*titles: str, **overrides: Any) -> dict[str, Any]:
+    """The sweep with some of its measures, and other overrides of its probe."""
+    content = copy.deepcopy(SWEEP)
+    content["measures"] = {title: content["measures"][title] for title in titles}
+    content["steps"]["probe"]["overrides"].update(overrides)
+    return content
+
+
+def test_measures_come_and_go_with_their_steps_and_cells_stay(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code, printed = sweep(write_sweep(tmp_path, measuring("pre")), out)
+    assert code == 0, printed
+    assert "5 of 5 steps of 4 cells" in printed
+    assert "| plain | 2 of 2 | 1.050 ± 0.071 |" in printed
+    assert not (out / "steps" / "probe").exists()
+    first = sorted(path.name for path in (out / "steps" / "pretrain").iterdir())
+    path = write_sweep(tmp_path, measuring("pre", "probe"))
+    assert "| plain | 0 of 2 | 1.050 ± 0.071 |  |" in sweep(path, out, "--table")[1]
+    code, printed = sweep(path, out)
+    assert code == 0, printed
+    assert "4 of 9 steps of 4 cells" in printed
+    assert scores(out) == pytest.approx(EXPECTED)
+    assert sorted(path.name for path in (out / "steps" / "pretrain").iterdir()) == first
+    # A step that nothing asks for may change; what was begun with it is remembered.
+    code, printed = sweep(write_sweep(tmp_path, measuring("pre", value=20.0)), out)
+    assert code == 0, printed
+    assert "0 of 5 steps" in printed
+    assert "| plain | 2 of 2 | 1.050 ± 0.071 |" in printed
+    assert scores(out) == pytest.approx(EXPECTED)  # by their links
+    code, printed = sweep(write_sweep(tmp_path, measuring("pre", "probe", value=20.0)), out)
+    assert code == 2
+    assert "cell plain/seed_0 was begun otherwise (step 'probe': value was 10.0, is 20.0), and so 3 more" in printed
+    assert "0 of 9 steps" in sweep(write_sweep(tmp_path, measuring("pre", "probe")), out)[1]
+
+
+def test_a_measure_may_be_a_difference(tmp_path: Path) -> None:
+    content = measuring("pre") | {"baseline": "more"}
+    content["measures"]["gain"] = "probe.score - pretrain.score"
+    content["variants"]["more"]["probe"] = {"overrides": {"value": 12.0}}
+    out = tmp_path / "out"
+    code, printed = sweep(write_sweep(tmp_path, content), out)
+    assert code == 0, printed
+    assert "| more | 2 of 2 | 1.550 ± 0.071 | 12.000 ± 0.000 |" in printed
+    assert "| plain | **-0.500 [-0.500, -0.500]** | **-2.000 [-2.000, -2.000]** |" in printed
 
 
 def test_dry_run_prints_commands_and_leaves_nothing(tmp_path: Path) -> None:

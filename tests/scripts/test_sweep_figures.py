@@ -15,7 +15,7 @@ from sweep_parts import SWEEP, write_sweep
 
 from scripts.sweeping.errors import SweepError
 from scripts.sweeping.figures import Figures, compare, gather
-from scripts.sweeping.jobs import Cell, cells_of
+from scripts.sweeping.jobs import Cell, Job, cells_of
 from scripts.sweeping.plot import draw
 from scripts.sweeping.records import note_end
 from scripts.sweeping.sweep_file import Sweep, read_sweep
@@ -75,9 +75,13 @@ def test_the_table_says_what_was_measured_and_how_sure_it_is(made: tuple[Sweep, 
 
 def finish(cell: Cell, value: float | None, metric: str = "score") -> None:
     for job in cell.jobs.values():
-        job.folder.mkdir(parents=True, exist_ok=True)
-        job.product.write_text(json.dumps({"metrics": {metric: {"value": value}}}))
-        note_end(job, True, 60.0, 30.0, 0)
+        finish_job(job, value, metric)
+
+
+def finish_job(job: Job, value: float | None, metric: str = "score") -> None:
+    job.folder.mkdir(parents=True, exist_ok=True)
+    job.product.write_text(json.dumps({"metrics": {metric: {"value": value}}}))
+    note_end(job, True, 60.0, 30.0, 0)
 
 
 def test_only_what_is_done_is_gathered(made: tuple[Sweep, list[Cell]]) -> None:
@@ -94,6 +98,30 @@ def test_only_what_is_done_is_gathered(made: tuple[Sweep, list[Cell]]) -> None:
     assert figures.cells == {"plain": 1, "more": 1}
     text = markdown_table(sweep, figures, cells)
     assert "5 of 13 steps are done; they took 3 CPU minutes, 6 minutes if one had followed the other." in text
+
+
+def test_a_difference_has_a_value_where_both_have_one(tmp_path: Path) -> None:
+    measures = {"gain": "probe.score - pretrain.score", "loss": "pretrain.score - probe.score"}
+    sweep = read_sweep(write_sweep(tmp_path, SWEEP | {"seeds": [0, 1, 2, 3], "measures": measures}), CONFIGS)
+    found = {0: (0.25, 0.75), 1: (0.5, None), 2: (None, 0.5)}  # of seed 3 only the pre-training is done
+    for cell in cells_of(sweep, tmp_path / "out"):
+        if cell.variant == "plain":
+            for step, value in zip(("pretrain", "probe"), found.get(cell.seed, (0.5,)), strict=False):
+                finish_job(cell.jobs[step], value)
+    figures = gather(sweep, cells_of(sweep, tmp_path / "out"))
+    assert figures.values["plain"] == {"gain": {0: 0.5}, "loss": {0: -0.5}}
+    assert figures.values["more"] == {"gain": {}, "loss": {}}
+
+
+def test_a_metric_that_only_the_second_place_lacks_is_told(tmp_path: Path) -> None:
+    measures = {"gain": "probe.score - pretrain.scope"}
+    sweep = read_sweep(write_sweep(tmp_path, SWEEP | {"measures": measures}), CONFIGS)
+    cells = cells_of(sweep, tmp_path / "out")
+    finish_job(cells[0].jobs["pretrain"], 0.5)  # the first place is not done yet
+    with pytest.raises(
+        SweepError, match=r"measure 'gain': .*pretrain.*results\.json has no metric 'scope'; it has score"
+    ):
+        gather(sweep, cells)
 
 
 def test_a_metric_that_no_run_has_is_told(made: tuple[Sweep, list[Cell]]) -> None:

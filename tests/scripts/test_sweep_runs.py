@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import pytest
 import yaml
 from workflows import TINY, TINY_TEXT
@@ -86,6 +87,9 @@ def test_a_sweep_killed_while_it_trains_ends_as_if_it_had_not_been(
     assert [len(lines) for lines in losses(cut).values()] == [28, 28]
     tables = [(out / "real" / "table.csv").read_text() for out in (cut, whole)]
     assert tables[0] == tables[1]
+    pictures = [cv2.imread(str(out / "real" / "curves.png")) for out in (cut, whole)]
+    assert (pictures[0] == pictures[1]).all()
+    assert pictures[0].std() > 5
     resumed = [path.read_text() for path in (cut / "steps" / "pretrain").glob("*.txt")]
     assert any("resumed from" in text for text in resumed)
     records = [json.loads(path.read_text()) for path in (cut / "steps").glob("*/*.json")]
