@@ -17,13 +17,17 @@ SWEEPS = sorted(path for path in (CONFIGS / "sweeps").glob("*.yaml") if not path
 
 
 def pretrainings() -> dict[str, Step]:
-    """Distinct pre-trainings, called by the first sweep and variant that has them."""
+    """Pre-trainings that differ in more than numbers, called by the first sweep and variant that has them."""
     found: dict[str, Step] = {}
     names: dict[str, str] = {}
     for path in SWEEPS:
         for variant, steps in read_sweep(path, CONFIGS).variants.items():
             step = next(step for step in steps if step.name == "pretrain")
-            made_from = json.dumps([[str(file) for file in step.configs], step.overrides], sort_keys=True)
+            kinds = {
+                name: value for name, value in (step.overrides or {}).items() if not isinstance(value, int | float)
+            }
+            numbers = sorted((step.overrides or {}).keys() - kinds.keys())
+            made_from = json.dumps([[str(file) for file in step.configs], kinds, numbers], sort_keys=True)
             name = names.setdefault(made_from, f"{path.stem}-{variant}")
             found[name] = step
     return found
