@@ -36,6 +36,16 @@ def test_the_rows_are_the_first_items_however_batches_are_sorted(sheets: list, s
         assert np.array_equal(row["mask"], pixels[number][0] > 127)
 
 
+def test_attention_lies_where_its_cells_look_and_nothing_else_is_moved(sheets: list) -> None:
+    for offset in (0, -2):
+        make_evaluator([Pictures("unused", bright, count=1, offset=offset)]).run()
+    as_drawn, moved = (sheet[0] for sheet in sheets)
+    assert np.ptp(as_drawn["attention"]) > 0
+    np.testing.assert_array_equal(moved["attention"][:-2, :-2], as_drawn["attention"][2:, 2:])
+    for name in ("radiograph", "body", "mask", "decoder"):
+        np.testing.assert_array_equal(moved[name], as_drawn[name])
+
+
 def test_fewer_items_than_rows(sheets: list) -> None:
     make_evaluator([Pictures("unused", bright, count=20)]).run()
     assert list(sheets[0]) == list(range(8))
