@@ -20,6 +20,9 @@ __all__ = ["UnknownConfigId", "check_overrides", "plain_cause", "plain_errors"]
 logger = logging.getLogger(__name__)
 
 
+_NOTHING = {"None", "null", "~"}
+
+
 class UnknownConfigId(ValueError):
     """A key given on the command line that no config file has."""
 
@@ -51,13 +54,17 @@ def plain_cause(error: BaseException | None) -> BaseException | None:
 
 
 def check_overrides(arguments: Sequence[str] | None = None) -> None:
-    """Refuse command-line values for ids that no config file has, which MONAI would take in silence.
+    """Refuse options that MONAI's runner would take in silence and do nothing with, or nothing good.
+
+    These are ids that no config file has, and values that mean "nothing": the runner leaves out an option whose value
+    is None, so that the config's stands, and takes null for a word.
 
     Args:
         arguments: the command line of `python -m monai.bundle run`; that of this process where not given.
 
     Raises:
         UnknownConfigId: naming the id and those that look like it.
+        ValueError: naming the option that is to be nothing, and how to say so.
     """
     given = dict(_options(sys.argv if arguments is None else arguments))
     if "config_file" not in given:
@@ -65,6 +72,8 @@ def check_overrides(arguments: Sequence[str] | None = None) -> None:
     known = set(ConfigParser.load_config_files(yaml.safe_load(given["config_file"])))
     runner = {*inspect.signature(run_bundle).parameters, *inspect.signature(ConfigWorkflow.__init__).parameters}
     for name in given.keys() - runner:
+        if given[name] in _NOTHING:
+            raise ValueError(f"--{name} {given[name]} would change nothing: say '$None', in quotation marks")
         first = name.replace("::", "#").split("#")[0].lstrip("+")
         if first not in known:
             close = difflib.get_close_matches(first, known, n=3)

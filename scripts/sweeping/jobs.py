@@ -157,5 +157,7 @@ def _run_command(step: Step, overrides: Mapping[str, Any], folder: Path) -> list
 
 def _argument(value: Any) -> str:
     """A value as the command line of MONAI's runner reads it."""
+    if value is None:
+        return "$None"  # an option whose value is None is left out by the runner, in silence
     plain = str(value)
     return plain if DefaultParseValue(plain) == value else repr(value)

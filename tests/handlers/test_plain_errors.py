@@ -1,7 +1,9 @@
 import sys
 
 import pytest
+from fire.parser import DefaultParseValue
 from monai.bundle import ConfigParser
+from monai.bundle.scripts import update_kwargs
 from torch import nn
 
 from bundle.data.errors import DataError
@@ -72,3 +74,20 @@ def test_known_ids_pass(repository, name):
 def test_unknown_override_is_refused_with_a_suggestion(repository, option):
     with pytest.raises(UnknownConfigId, match=r"no id 'max_epoch'; did you mean max_epochs"):
         check_overrides(command(repository, option, "3"))
+
+
+@pytest.mark.parametrize("nothing", ["None", "null", "~"])
+def test_an_option_that_is_to_be_nothing_is_not_left_out_in_silence(repository, nothing):
+    with pytest.raises(ValueError, match=rf"--image_weights {nothing} would change nothing: say '\$None'"):
+        check_overrides(command(repository, "--image_weights", nothing))
+    with pytest.raises(ValueError, match="would change nothing"):
+        check_overrides(command(repository, f"--pseudo_mask#edges={nothing}"))
+    check_overrides(command(repository, "--image_weights", "$None", "--meta_file", nothing))
+
+
+def test_the_runner_leaves_out_none_and_takes_the_expression():
+    """Why it is refused, and that what is said instead helps; fails once MONAI takes None."""
+    given = update_kwargs({"weights": "imagenet"}, weights=None)
+    assert given == {"weights": "imagenet"}
+    given = update_kwargs({"weights": "imagenet"}, weights=DefaultParseValue("$None"))
+    assert ConfigParser(given).get_parsed_content("weights") is None

@@ -11,6 +11,8 @@ import yaml
 from fire.parser import DefaultParseValue
 from hypothesis import given
 from hypothesis import strategies as st
+from monai.bundle import ConfigParser
+from monai.bundle.scripts import update_kwargs
 from sweep_parts import SWEEP, write_sweep
 
 from scripts.sweeping.errors import SweepError
@@ -128,7 +130,9 @@ def test_values_reach_the_runner_as_they_are(tmp_path_factory: pytest.TempPathFa
     content["steps"]["pretrain"]["overrides"]["value"] = value
     content["variants"] = {"plain": None}
     job = cells_of(read(tmp_path_factory.getbasetemp(), content), "out")[0].jobs["pretrain"]
-    assert DefaultParseValue(job.command[job.command.index("--value") + 1]) == value
+    parsed = DefaultParseValue(job.command[job.command.index("--value") + 1])
+    taken = update_kwargs({"value": "as before"}, value=parsed)["value"]  # as the runner does with its options
+    assert (ConfigParser({"value": taken}).get_parsed_content("value") if value is None else taken) == value
 
 
 def test_references_keep_types() -> None:
