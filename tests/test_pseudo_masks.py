@@ -110,4 +110,4 @@ def test_masks_of_averaged_weights_are_drawn_measured_and_kept(
     assert 0 <= measured["pseudo_mask_truth_dice"]["value"] <= 1
     assert 0 <= measured["decoder_truth_dice"]["value"] <= 1
     saved = torch.load(max((run / "checkpoints").glob("*.pt")), weights_only=True)["objects"]["average"]
-    assert saved.keys() == average.state_dict().keys()
+    assert saved["average"].keys() == average.state_dict().keys()

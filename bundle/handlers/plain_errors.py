@@ -19,7 +19,6 @@ __all__ = ["UnknownConfigId", "check_overrides", "plain_cause", "plain_errors"]
 
 logger = logging.getLogger(__name__)
 
-
 _NOTHING = {"None", "null", "~"}
 
 
@@ -73,7 +72,7 @@ def check_overrides(arguments: Sequence[str] | None = None) -> None:
     runner = {*inspect.signature(run_bundle).parameters, *inspect.signature(ConfigWorkflow.__init__).parameters}
     for name in given.keys() - runner:
         if given[name] in _NOTHING:
-            raise ValueError(f"--{name} {given[name]} would change nothing: say '$None', in quotation marks")
+            raise ValueError(f"--{name} {given[name]} would not be nothing: say '$None', in quotation marks")
         first = name.replace("::", "#").split("#")[0].lstrip("+")
         if first not in known:
             close = difflib.get_close_matches(first, known, n=3)

@@ -56,7 +56,8 @@ def test_it_begins_as_the_network_is_then_and_follows_by_its_decay(start_step: i
         network.factor.data.fill_(float(engine.state.iteration))
 
     trainer = Engine(step)
-    AverageWeights(network, average, start_step).attach(trainer)
+    averaging = AverageWeights(network, average, start_step)
+    averaging.attach(trainer)
     trainer.run(range(start_step), max_epochs=1) if start_step else None
     assert average.module.factor.item() == 100.0  # nothing was averaged yet
     trainer.run(range(start_step + 3), max_epochs=1)
@@ -64,4 +65,20 @@ def test_it_begins_as_the_network_is_then_and_follows_by_its_decay(start_step: i
     # a quarter of each next one.
     first = start_step
     second = 0.75 * first + 0.25 * (first + 1)
-    assert average.module.factor.item() == pytest.approx(0.75 * second + 0.25 * (first + 2))
+    third = 0.75 * second + 0.25 * (first + 2)
+    assert average.module.factor.item() == pytest.approx(third)
+    # Another process goes on with the average as it was, not with the weights as they are.
+    further = AverageWeights(network, averaged(100.0, decay=0.75))
+    further.load_state_dict(averaging.state_dict())
+    further.attach(trainer)
+    trainer.run(range(1), max_epochs=1)
+    assert further.average.module.factor.item() == pytest.approx(0.75 * third + 0.25 * (first + 3))
+
+
+def test_it_copies_the_network_first_wherever_the_training_is() -> None:
+    network, average = Doubling(7.0), averaged(100.0)
+    trainer = Engine(lambda engine, batch: None)
+    AverageWeights(network, average).attach(trainer)
+    trainer.load_state_dict({"iteration": 300, "max_epochs": 31, "epoch_length": 10})
+    trainer.run(range(10))
+    assert average.module.factor.item() == 7.0

@@ -24,7 +24,7 @@ def test_values_by_hand_over_images_with_a_truth() -> None:
     result = metric.aggregate()
     assert result["pseudo_mask_truth_dice"] == pytest.approx((1 + 2 * 4 / 12) / 2)
     assert result["decoder_truth_dice"] == pytest.approx((2 * 8 / 24 + 0) / 2)
-    assert metric.samples()["decoder_truth_dice"].index.tolist() == [2, 0]
+    assert metric.samples()["decoder_truth_dice"].index.tolist() == [0, 2]
 
 
 def test_without_decoder_there_is_nothing_to_report() -> None:
