@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from .item_metric import ItemMetric
-from .samples import Samples
+from .samples import Sampled, Samples
 
 __all__ = ["DecoderMasks"]
 
@@ -53,7 +53,7 @@ class DecoderMasks(ItemMetric):
         pseudo = (self.mask(prediction, target) > 0.5).float()
         self.add(torch.stack(self.compare(decoded, pseudo, target["index"]), 1), target)
 
-    def measure(self, rows: Tensor, index: Tensor) -> dict[str, Samples]:
+    def measure(self, rows: Tensor, index: Tensor) -> dict[str, Sampled]:
         """The mean of each figure over the images that have it."""
         known = ~rows.isnan()
         return {
