@@ -45,7 +45,9 @@ def test_there_are_many_and_the_baseline_is_one() -> None:
 @pytest.mark.parametrize("name", STEPS)
 def test_a_variant_trains_a_step(name: str, phantoms: Path, phantom_store: Path, tmp_path: Path) -> None:
     step = STEPS[name]
-    known = {"phantoms": str(phantoms), "store": str(phantom_store), "seed": 0, "align": str(tmp_path / "align")}
+    known = {"seed": 0, "align": str(tmp_path / "align")}
+    known |= dict.fromkeys(("phantoms", "more_phantoms"), str(phantoms))
+    known |= dict.fromkeys(("store", "more_store"), str(phantom_store))
     values: dict[str, Any] = put_in(dict(step.overrides or {}), known)
     # Without handlers nothing delays the decoder, whatever its start step.
     values = TINY_TEXT | values | {"batch_size": 8, "continues": None} | ONE_STEP
