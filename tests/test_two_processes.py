@@ -1,7 +1,4 @@
-"""The whole network with its whole loss: two processes give the loss and the gradients of one on the joined batch.
-
-Pseudo masks are the published ones: those of `default` depend on the mean report of each process's own batch.
-"""
+"""The whole network with its whole loss: two processes give the loss and the gradients of one on the joined batch."""
 
 from __future__ import annotations
 
@@ -50,9 +47,7 @@ def outcome(parser: Any, network: nn.Module, rows: range, decoding: bool) -> Out
 def process(rank: int, store: str, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
-    with workflow(
-        Path(store), Path(folder), ("pretrain", "demo", "masks_from_attention", "multi_gpu"), NO_DROPOUT
-    ) as made:
+    with workflow(Path(store), Path(folder), ("pretrain", "demo", "multi_gpu"), NO_DROPOUT) as made:
         network = network_of(made.parser)
         assert isinstance(network, nn.parallel.DistributedDataParallel)
         assert not network.find_unused_parameters
@@ -80,7 +75,7 @@ def together(phantom_store: Path, tmp_path_factory: pytest.TempPathFactory) -> l
 def test_two_processes_equal_one(
     phantom_store: Path, tmp_path: Path, together: list[dict[str, Outcome]], case: str
 ) -> None:
-    with workflow(phantom_store, tmp_path, ("pretrain", "demo", "masks_from_attention"), NO_DROPOUT) as made:
+    with workflow(phantom_store, tmp_path, ("pretrain", "demo"), NO_DROPOUT) as made:
         terms, gradients = outcome(made.parser, network_of(made.parser), range(BATCH), CASES[case])
     assert set(terms) == {"loss", "contrastive"} | ({"pseudo_segmentation"} if CASES[case] else set())
     assert any(bool(g.any()) for n, g in gradients.items() if n.startswith("decoder.")) == CASES[case]

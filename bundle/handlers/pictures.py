@@ -54,6 +54,7 @@ class Pictures(Sheets[Row]):
         """Items in the order of the list."""
         return [(False, number) for number in engine.state.batch["index"].tolist()]
 
+    @torch.no_grad()  # by which what draws the mask knows that no other process draws along
     def take(self, output: Mapping[str, Any], items: Sequence[int]) -> list[Row]:
         """The maps of some items, `[S, S]` each."""
         return _rows(output["pred"], output["label"], self.mask, items, self.offset)

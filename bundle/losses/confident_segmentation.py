@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from monai.losses import MaskedDiceLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -22,7 +21,7 @@ class ConfidentSegmentationLoss(nn.Module):
     the soft Dice counts each pixel of either side by its weight.
 
     Args:
-        pseudo_mask: maps (prediction, target) to the mask `[B, 1, H, W]` in [0, 1]; called without gradient.
+        pseudo_mask: maps (prediction, target) to the mask `[B, 1, H, W]` in [0, 1]; gradients do not go through it.
         dice_weight: weight of the Dice term.
         bce_weight: weight of the cross-entropy term.
 
@@ -42,9 +41,8 @@ class ConfidentSegmentationLoss(nn.Module):
 
     def forward(self, prediction: Tensors, target: Tensors) -> Tensor:
         """Draw the mask and compare, as `PseudoSegmentationLoss`; a scalar."""
-        with torch.no_grad():
-            self.mask = self.pseudo_mask(prediction, target)
-            weight = (2 * self.mask - 1).abs()
+        self.mask = self.pseudo_mask(prediction, target).detach()
+        weight = (2 * self.mask - 1).abs()
         logits = prediction["logits"].float()
         bce = F.binary_cross_entropy_with_logits(logits, self.mask, weight, reduction="sum") / weight.sum().clamp_min(1)
         # Of probabilities, for a logit that is masked away would be one half.

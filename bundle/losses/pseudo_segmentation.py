@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from monai.losses import DiceLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,7 +15,7 @@ class PseudoSegmentationLoss(nn.Module):
     """Weighted sum of Dice and binary cross-entropy between the decoder's logits and the pseudo mask.
 
     Args:
-        pseudo_mask: maps (prediction, target) to the mask `[B, 1, H, W]` in [0, 1]; called without gradient.
+        pseudo_mask: maps (prediction, target) to the mask `[B, 1, H, W]` in [0, 1]; gradients do not go through it.
         dice_weight: weight of the Dice term (paper: 1/2).
         bce_weight: weight of the cross-entropy term (paper: 1/2; released code: 0.2).
         dice: the Dice term, called with logits and mask. Default: soft Dice on probabilities, per image. The released
@@ -52,8 +51,7 @@ class PseudoSegmentationLoss(nn.Module):
         Returns:
             Scalar in fp32; 1/2 (1 - f / (1/2 + f)) + 1/2 ln 2 for zero logits and a mask that covers the share f.
         """
-        with torch.no_grad():
-            self.mask = self.pseudo_mask(prediction, target)
+        self.mask = self.pseudo_mask(prediction, target).detach()
         logits = prediction["logits"].float()
         bce = F.binary_cross_entropy_with_logits(logits, self.mask)
         return self.dice_weight * self.dice(logits, self.mask) + self.bce_weight * bce

@@ -74,11 +74,12 @@ class PseudoMask:
         self.kept = kept
         self.offset = offset
 
-    @torch.no_grad()
     def __call__(self, prediction: Tensors, target: Tensors) -> Tensor:
         """Return the mask `[B, 1, H, W]`, fp32 in [0, 1], without gradient."""
         body = self.body(target)
-        drawn = self.area(self.source(prediction).float(), moved(body, -self.offset))
+        # Detached, and not in `no_grad`: some sources ask whether gradients are recorded.
+        score = self.source(prediction).detach().float()
+        drawn = self.area(score, moved(body, -self.offset))
         mask = (moved(drawn, self.offset) & body).float()
         if self.kept is not None:
             mask = mask * self.kept(target)[:, None, None, None]

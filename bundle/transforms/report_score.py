@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ignite.distributed as idist
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -41,6 +42,13 @@ class SimilarityScore:
 
 
 def _own_words(prediction: Tensors) -> Tensor:
-    """A report's embedding less the mean of its batch, that of the own process: `[B, D]`."""
+    """A report's embedding less the mean of its batch: `[B, D]`.
+
+    While gradients are recorded the batch is that of all processes, so their masks are those of one process on the
+    joined batch. In evaluation shards may be uneven, so each takes its own mean.
+    """
     text = prediction["text_embedding"].detach().float()
-    return text - text.mean(0)
+    mean = text.mean(0)
+    if torch.is_grad_enabled():
+        mean = idist.all_reduce(mean) / idist.get_world_size()
+    return text - mean

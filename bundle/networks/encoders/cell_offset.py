@@ -26,7 +26,7 @@ def cell_offset(encoder: ImageEncoder, size: Sequence[int], channels: int = 1) -
     cell sends to images of noise.
 
     Args:
-        encoder: the encoder, on any device; its mode, gradients and the random state stay as they are.
+        encoder: the encoder, on any device; the modes of its parts, gradients and the random state stay as they are.
         size: height and width in px of the images that it will see.
         channels: of these images.
 
@@ -39,14 +39,15 @@ def cell_offset(encoder: ImageEncoder, size: Sequence[int], channels: int = 1) -
     """
     stride, like = encoder.strides[-1], next(encoder.parameters())
     cell = [(side // stride - 1) // 2 for side in size]
-    training = encoder.training
+    modes = {module: module.training for module in encoder.modules()}  # a part may be frozen
     encoder.eval()
     with torch.inference_mode(False), torch.enable_grad():
         images = torch.randn(_IMAGES, channels, *size, generator=torch.Generator().manual_seed(0))
         images = images.to(like).requires_grad_()
         seen = encoder(images)[-1][:, :, cell[0], cell[1]].square().sum()
         weight = torch.autograd.grad(seen, images)[0].abs().sum((0, 1)).double()
-    encoder.train(training)
+    for module, training in modes.items():
+        module.training = training
     off = [
         float((weight.sum(1 - axis) * torch.arange(size[axis], device=weight.device)).sum() / weight.sum())
         - stride * cell[axis]

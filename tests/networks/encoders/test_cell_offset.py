@@ -77,10 +77,12 @@ def test_a_network_in_double_precision() -> None:
 
 def test_measuring_leaves_nothing_behind() -> None:
     encoder = TimmEncoder(**RESNET18).train()
+    next(module for module in encoder.modules() if isinstance(module, torch.nn.BatchNorm2d)).eval()  # frozen
+    modes = [module.training for module in encoder.modules()]
     before, state = {name: value.clone() for name, value in encoder.state_dict().items()}, torch.get_rng_state()
     with torch.no_grad():
         cell_offset(encoder, (64, 64))
-    assert encoder.training
+    assert [module.training for module in encoder.modules()] == modes
     assert all(p.grad is None for p in encoder.parameters())
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
