@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import ignite.distributed as idist
 import torch
 from torch import Tensor
@@ -50,5 +52,5 @@ def _own_words(prediction: Tensors) -> Tensor:
     text = prediction["text_embedding"].detach().float()
     mean = text.mean(0)
     if torch.is_grad_enabled():
-        mean = idist.all_reduce(mean) / idist.get_world_size()
+        mean = cast(Tensor, idist.all_reduce(mean)) / idist.get_world_size()
     return text - mean
