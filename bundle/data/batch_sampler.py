@@ -38,7 +38,7 @@ class ShardedBatchSampler(Sampler[list[int]]):
 
     Raises:
         ValueError: batch size below 1, rank outside 0 .. world_size - 1, or (here or when used) fewer items than one
-            global batch with `drop_last`.
+            global batch with `drop_last`, or than processes.
 
     Example:
         >>> sampler = ShardedBatchSampler(8, batch_size=2, shuffle=False, world_size=2, rank=1)
@@ -87,13 +87,19 @@ class ShardedBatchSampler(Sampler[list[int]]):
                 f"the data set has {self.length} items, fewer than one global batch of {size} "
                 f"({self.batch_size} x {world_size} processes): use a smaller batch_size or drop_last=False"
             )
+        if 0 < self.length < world_size:  # a process without items would leave the others waiting for its results
+            raise DataError(
+                f"the list has {self.length} items for {world_size} processes, and each needs one: use at most "
+                f"{self.length} processes"
+            )
         return size
 
     def __len__(self) -> int:
         """Batches of a whole epoch for this rank, wherever the next iteration starts.
 
         Raises:
-            DataError: the data set is smaller than one global batch and `drop_last` is set.
+            DataError: the data set is smaller than one global batch and `drop_last` is set, or has fewer items than
+                there are processes.
         """
         size = self._global_batch()
         full, rest = divmod(self.length, size)
@@ -104,7 +110,8 @@ class ShardedBatchSampler(Sampler[list[int]]):
         """Starts at the batch given by `set_start`.
 
         Raises:
-            DataError: the data set is smaller than one global batch and `drop_last` is set.
+            DataError: the data set is smaller than one global batch and `drop_last` is set, or has fewer items than
+                there are processes.
         """
         self._global_batch()
         return self._batches(self._order(), self.start)

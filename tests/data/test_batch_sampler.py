@@ -52,6 +52,7 @@ def test_training_gives_every_rank_equal_steps_and_full_batches(
 
 @given(**sizes)
 def test_validation_gives_every_item_once(length: int, batch: int, world: int) -> None:
+    length = max(length, world)
     samplers = [sampler_of(length, batch, world, rank, shuffle=False, drop_last=False) for rank in range(world)]
     shards = [list(sampler) for sampler in samplers]
     assert sorted(index for shard in shards for part in shard for index in part) == list(range(length))
@@ -123,6 +124,14 @@ def test_too_small_a_data_set_is_refused() -> None:
     with pytest.raises(ValueError, match="fewer than one global batch"):
         len(sampler)
     assert list(ShardedBatchSampler(5, 6, shuffle=False, drop_last=False)) == [[0, 1, 2, 3, 4]]
+
+
+def test_a_process_without_items_is_refused_in_all_processes() -> None:
+    """It would have no figures to gather, and the others would wait for them."""
+    for rank in range(4):
+        with pytest.raises(ValueError, match="3 items for 4 processes, and each needs one: use at most 3"):
+            ShardedBatchSampler(3, 2, drop_last=False, world_size=4, rank=rank)
+    assert list(ShardedBatchSampler(0, 2, drop_last=False, world_size=1, rank=0)) == []
 
 
 @pytest.mark.parametrize(
