@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bundle.handlers.atomic import replacing
+from scripts.sweeping.errors import SweepError
 from scripts.sweeping.jobs import Cell, Job
 from scripts.sweeping.records import is_done
 from scripts.sweeping.sweep_file import Sweep
@@ -39,6 +40,9 @@ def courses_of(cells: Sequence[Cell]) -> Courses:
 
     Args:
         cells: all cells of a sweep.
+
+    Raises:
+        SweepError: when a record is spoilt.
     """
     losses = _losses(cells)
     before = {job: earlier for job in losses if (earlier := _earlier(job, losses)) is not None}
@@ -63,7 +67,10 @@ def _losses(cells: Sequence[Cell]) -> dict[Job, pd.DataFrame]:
 
 def _read(file: Path) -> pd.DataFrame:
     # Of a training that is done, no line is torn; `bundle.handlers.json_lines`, which looks after those, imports torch.
-    records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    try:
+        records = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    except ValueError as error:
+        raise SweepError(f"{file}: not readable as lines of JSON; remove it to draw without this training") from error
     return pd.DataFrame(records).set_index("iteration")
 
 

@@ -19,6 +19,7 @@ from sweep_parts import SWEEP, write_sweep
 
 from bundle.handlers.loss_record import LossRecord
 from scripts.sweeping.curves import courses_of, draw_courses
+from scripts.sweeping.errors import SweepError
 from scripts.sweeping.jobs import Cell, Job, cells_of
 from scripts.sweeping.records import note_end
 from scripts.sweeping.sweep_file import Sweep, read_sweep
@@ -77,6 +78,16 @@ def test_each_term_of_trainings_that_are_done_is_followed(tmp_path: Path) -> Non
     first, second = courses["pretrain: contrastive"]["plain"]
     assert (values(first), values(second)) == ({1: 3.0, 2: 2.0, 3: 1.0}, {1: 4.0, 2: 2.0, 3: 1.0})
     assert [values(course) for course in courses["pretrain: pseudo_segmentation"]["plain"]] == [{3: 0.5}, {3: 1.5}]
+
+
+def test_a_spoilt_record_is_named(tmp_path: Path) -> None:
+    _, cells = made(tmp_path)
+    job = cells["more/seed_0"].jobs["pretrain"]
+    train(job, {"contrastive": [1.0]})
+    with (job.folder / "losses.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"iteration": 2, ')
+    with pytest.raises(SweepError, match=r"losses\.jsonl: not readable .* remove it"):
+        courses_of(list(cells.values()))
 
 
 def test_what_all_variants_share_tells_nothing_of_them(tmp_path: Path) -> None:
