@@ -84,7 +84,7 @@ class TimmEncoder(ImageEncoder):
             any size.
 
     Raises:
-        ValueError: if timm has no network of that name.
+        ValueError: if timm has no network of that name, or the network does not take these options.
         WeightsError: if the weights cannot be downloaded or do not fit.
 
     Example:
@@ -168,7 +168,11 @@ def _without_heads(state: Mapping[str, torch.Tensor], own: Collection[str]) -> d
 
 
 def _build(name: str, options: Mapping[str, Any], pretrained: bool = False) -> Any:
-    return timm.create_model(name, features_only=True, pretrained=pretrained, **options)
+    try:
+        return timm.create_model(name, features_only=True, pretrained=pretrained, **options)
+    except (AssertionError, TypeError) as error:  # an option that the network does not have, or not with this value
+        given = ", ".join(f"{option}={value!r}" for option, value in options.items())
+        raise ValueError(f"timm's {name} cannot be built with {given}" + f": {error}" * bool(str(error))) from error
 
 
 def _is_plain(name: str) -> bool:

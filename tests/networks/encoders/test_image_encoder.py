@@ -152,6 +152,18 @@ def test_offline_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("resnet18", {"output_stride": 4}, "timm's resnet18 cannot be built with in_chans=1, output_stride=4$"),
+        ("densenet121", {"output_stride": 16}, "output_stride=16: .*unexpected keyword argument 'output_stride'"),
+    ],
+)
+def test_options_that_a_network_does_not_take_are_refused(name: str, options: dict[str, int], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        TimmEncoder(name, **options)
+
+
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(ValueError, match="timm has no network 'resnet'"):
         TimmEncoder("resnet")
