@@ -46,11 +46,11 @@ def test_there_are_many_and_the_baseline_is_one() -> None:
 def test_a_variant_trains_a_step(name: str, phantoms: Path, phantom_store: Path, tmp_path: Path) -> None:
     step = STEPS[name]
     known = {"seed": 0, "align": str(tmp_path / "align")}
-    known |= dict.fromkeys(("phantoms", "more_phantoms"), str(phantoms))
-    known |= dict.fromkeys(("store", "more_store"), str(phantom_store))
+    known |= dict.fromkeys(("phantoms", "more_phantoms", "large_phantoms"), str(phantoms))
+    known |= dict.fromkeys(("store", "more_store", "large_store"), str(phantom_store))
     values: dict[str, Any] = put_in(dict(step.overrides or {}), known)
     # Without handlers nothing delays the decoder, whatever its start step.
-    values = TINY_TEXT | values | {"batch_size": 8, "continues": None} | ONE_STEP
+    values = TINY_TEXT | values | {"batch_size": 8, "crop_size": 64, "continues": None} | ONE_STEP
     names = tuple(str(file.relative_to(CONFIGS).with_suffix("")) for file in step.configs)
     with workflow(phantom_store, tmp_path, names, values) as made:
         gradients = one_step(made)
