@@ -31,3 +31,16 @@ def test_without_decoder_there_is_nothing_to_report() -> None:
     metric = MaskTruth(mask=lambda prediction, target: target["drawn"], truth=torch.ones(1, 1, 2, 2))
     metric({"attention": torch.ones(1, 1, 2, 2)}, {"index": torch.tensor([0])})
     assert metric.aggregate() == {}
+
+
+def test_precision_and_recall_where_little_and_where_much_is_marked() -> None:
+    truth = torch.stack([square(1, 1), square(4, 4), square(2, 2), square(0, 0), square(1, 2)]).bool()
+    metric = MaskTruth(lambda prediction, target: target["drawn"], truth, small=2 / 16, large=8 / 16)
+    pseudo = torch.stack([square(2, 2), square(2, 3), square(4, 4), square(4, 4), square(0, 0)])
+    metric({"logits": pseudo}, {"drawn": pseudo, "index": torch.arange(5)})
+    result = metric.aggregate()
+    # Of images 0 and 4, and of 1; an empty mask has no precision.
+    assert result["pseudo_mask_precision_small"] == pytest.approx(1 / 4)
+    assert result["pseudo_mask_recall_small"] == pytest.approx((1 + 0) / 2)
+    assert result["pseudo_mask_precision_large"] == pytest.approx(1)
+    assert result["pseudo_mask_recall_large"] == pytest.approx(6 / 16)
