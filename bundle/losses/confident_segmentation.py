@@ -24,9 +24,6 @@ class ConfidentSegmentationLoss(nn.Module):
         pseudo_mask: maps (prediction, target) to the mask `[B, 1, H, W]` in [0, 1]; gradients do not go through it.
         dice_weight: weight of the Dice term.
         bce_weight: weight of the cross-entropy term.
-
-    Attributes:
-        mask: the latest pseudo mask `[B, 1, H, W]`, for pictures and metrics.
     """
 
     def __init__(
@@ -37,14 +34,13 @@ class ConfidentSegmentationLoss(nn.Module):
         self.dice_weight = dice_weight
         self.bce_weight = bce_weight
         self.dice = MaskedDiceLoss()
-        self.mask: Tensor | None = None
 
     def forward(self, prediction: Tensors, target: Tensors) -> Tensor:
         """Draw the mask and compare, as `PseudoSegmentationLoss`; a scalar."""
-        self.mask = self.pseudo_mask(prediction, target).detach()
-        weight = (2 * self.mask - 1).abs()
+        mask = self.pseudo_mask(prediction, target).detach()
+        weight = (2 * mask - 1).abs()
         logits = prediction["logits"].float()
-        bce = F.binary_cross_entropy_with_logits(logits, self.mask, weight, reduction="sum") / weight.sum().clamp_min(1)
+        bce = F.binary_cross_entropy_with_logits(logits, mask, weight, reduction="sum") / weight.sum().clamp_min(1)
         # Of probabilities, for a logit that is masked away would be one half.
-        dice = self.dice(logits.sigmoid(), self.mask, weight)
+        dice = self.dice(logits.sigmoid(), mask, weight)
         return self.dice_weight * dice + self.bce_weight * bce

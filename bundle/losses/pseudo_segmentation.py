@@ -21,9 +21,6 @@ class PseudoSegmentationLoss(nn.Module):
         dice: the Dice term, called with logits and mask. Default: soft Dice on probabilities, per image. The released
             code takes it on raw logits, which is `DiceLoss(sigmoid=False)`.
 
-    Attributes:
-        mask: the latest pseudo mask `[B, 1, H, W]`, for pictures and metrics.
-
     Reference: G2D (arXiv 2312.01522), section 3.2 and equation 3.
     """
 
@@ -39,7 +36,6 @@ class PseudoSegmentationLoss(nn.Module):
         self.dice_weight = dice_weight
         self.bce_weight = bce_weight
         self.dice = dice if dice is not None else DiceLoss(sigmoid=True)
-        self.mask: Tensor | None = None
 
     def forward(self, prediction: dict[str, Tensor], target: dict[str, Tensor]) -> Tensor:
         """Draw the mask and compare.
@@ -51,7 +47,7 @@ class PseudoSegmentationLoss(nn.Module):
         Returns:
             Scalar in fp32; 1/2 (1 - f / (1/2 + f)) + 1/2 ln 2 for zero logits and a mask that covers the share f.
         """
-        self.mask = self.pseudo_mask(prediction, target).detach()
+        mask = self.pseudo_mask(prediction, target).detach()
         logits = prediction["logits"].float()
-        bce = F.binary_cross_entropy_with_logits(logits, self.mask)
-        return self.dice_weight * self.dice(logits, self.mask) + self.bce_weight * bce
+        bce = F.binary_cross_entropy_with_logits(logits, mask)
+        return self.dice_weight * self.dice(logits, mask) + self.bce_weight * bce

@@ -55,5 +55,5 @@ class MaskTruth(DecoderMasks):
         share, counts = truth.mean((1, 2, 3)), get_confusion_matrix(pseudo, truth, include_background=True)[:, 0]
         precision, recall = (compute_confusion_matrix_metric(name, counts) for name in ("precision", "recall"))
         for of_size in ((share > 0) & (share <= self.small), share >= self.large):
-            figures += [figure.where(of_size, figure.new_tensor(float("nan"))) for figure in (precision, recall)]
+            figures += [figure.where(of_size, float("nan")) for figure in (precision, recall)]
         return figures
